@@ -15,6 +15,7 @@ mod hook_task;
 mod hook_thread;
 mod messenger;
 mod plan;
+mod words;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

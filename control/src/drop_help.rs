@@ -50,6 +50,12 @@ pub(crate) const fn dropped(reason: DropReason) -> Sentences {
             "Filter forged sources where they enter your network (BCP 38); if the sender is your own, mend \
              its address.",
         ),
+        DropReason::OwnSource => (
+            "The source is an address of the appliance itself: forged, brought by a loop, or a health check that a \
+             backend has sent back.",
+            "See that each backend has the VIP itself, on `lo`: one without it, and with `ip_forward`, sends health checks \
+             back. Then look for another host with the address, and for loops. Ask the VIP from another address.",
+        ),
         DropReason::LinkLayerGroup => (
             "A packet for a forwarding rule came in a broadcast or multicast frame.",
             "Look for a neighbour with a wrong MAC address for the VIP, or a switch or cluster that sends to \

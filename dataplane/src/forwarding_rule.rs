@@ -20,7 +20,7 @@ mod rule_table;
 mod targets;
 mod vip;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::access_list::AccessListId;
@@ -138,6 +138,8 @@ pub struct ForwardingRules {
     region: Box<[Prefix]>,
     /// Own addresses of the appliance, and those that its tunnels come from, which no route leads away from.
     own: Box<[Prefix]>,
+    /// Addresses among these, without the ranges: no packet from one is forwarded.
+    own_addresses: Box<[Address]>,
     /// Answers for packets with ports; none until they are spelled out.
     table: RuleTable,
 }
@@ -179,6 +181,7 @@ impl ForwardingRules {
             targets: Arc::clone(targets),
             region: region.into(),
             own: Box::default(),
+            own_addresses: Box::default(),
             table: RuleTable::default(),
         }
     }
@@ -232,15 +235,26 @@ impl ForwardingRules {
         &self.table
     }
 
-    /// Gives the appliance these addresses: packets for them are its own, whatever routes cover them.
+    /// Gives the appliance these addresses: packets for them are its own, whatever routes cover them, and packets from
+    /// single ones are not forwarded.
     #[must_use]
     pub fn with_own(self, own: impl IntoIterator<Item = Prefix>) -> Self {
-        Self { own: own.into_iter().collect(), ..self }
+        let own: Box<[Prefix]> = own.into_iter().collect();
+        let single: BTreeSet<Address> =
+            own.iter().filter(|own| own.is_one_address()).map(|own| own.network()).collect();
+        Self { own, own_addresses: single.into_iter().collect(), ..self }
     }
 
     /// True if packets to `address` are for the appliance itself, unless a rule takes them.
     pub fn is_own(&self, address: Address) -> bool {
         self.own.iter().any(|own| own.contains(address))
+    }
+
+    /// True if packets from `address` claim to come from the appliance itself, and so are not forwarded (RFC 1812, section
+    /// 5.3.7). Ranges of tunnels' sources do not count: no address of theirs is an interface's.
+    #[inline]
+    pub fn is_own_source(&self, address: Address) -> bool {
+        self.own_addresses.contains(&address)
     }
 
     /// Rules by their ids, of all networks.

@@ -64,6 +64,8 @@ reasons! {
         MalformedIcmp = "malformed_icmp",
         /// No packet may come from the source address.
         MartianSource = "martian_source",
+        /// The source is an address of the appliance itself, in the network that the packet came by.
+        OwnSource = "own_source",
         /// The access list of the packet's forwarding rule denies its source.
         AccessDenied = "access_denied",
         /// A packet for a forwarding rule came in a broadcast or multicast frame.

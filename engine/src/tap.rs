@@ -76,6 +76,7 @@ impl TapSwitch {
         let worker = WorkerTap {
             shared: Arc::clone(&self.order),
             order: TapOrder::OFF,
+            version: 0,
             taken: Vec::with_capacity(looked_at),
             received: Vec::with_capacity(looked_at * SNAPLEN),
             is_full: false,
@@ -406,6 +407,34 @@ mod tests {
         assert_eq!(frame.flow().map(|flow| flow.src), Some(Address::v4([198, 51, 100, 7])));
         assert!(order.wants(frame.flow(), frame.decision(), frame.generation()));
         assert_eq!(reader.missed(), 0);
+    }
+
+    #[test]
+    fn a_frame_is_recorded_whose_service_was_numbered_anew_while_its_burst_was_decided() {
+        let of = |service| Decision { rule: Some((RuleId(0), ServiceId(service))), ..FORWARDED };
+        let order = |service: Option<u16>, since| {
+            let numbers = Numbers { service: service.map(ServiceId), backend: None, since };
+            let flows = FlowFilter { numbers, ..FlowFilter::default() };
+            TapOrder { flows, ..TapOrder::from(TapFilter::FORWARD) }
+        };
+        // A reload takes the numbers back, publishes a snapshot with others, and gives these.
+        for (before, behind) in [(1, 0), (0, 1), (1, 1), (2, 0), (0, 2)] {
+            let (mut switch, mut worker, mut reader) = tap(order(Some(1), 0), 8);
+            let renumbered = [order(None, 0), order(Some(2), 8)];
+            let mut steps = renumbered.into_iter();
+            steps.by_ref().take(before).for_each(|order| switch.set(order));
+            let burst = frames([b"wanted", b"not"]);
+            worker.take_in(&burst);
+            steps.by_ref().take(behind).for_each(|order| switch.set(order));
+            worker.record(8, PortId(0), 0, &burst, &[of(2), of(1)]);
+            steps.for_each(|order| switch.set(order));
+            let read = std::iter::from_fn(|| {
+                let frame = reader.read()?;
+                Some(renumbered[1].wants(frame.flow(), frame.decision(), frame.generation()))
+            });
+            assert_eq!(read.filter(|wanted| *wanted).count(), 1, "{before} {behind}");
+            assert_eq!(reader.missed(), 0);
+        }
     }
 
     #[test]

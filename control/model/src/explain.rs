@@ -195,6 +195,9 @@ pub fn explain(
     if flow.src.is_martian_source() {
         return dropped(explanation, DropReason::MartianSource);
     }
+    if snapshot.networks.get(network).rules.is_own_source(flow.src) {
+        return dropped(explanation, DropReason::OwnSource);
+    }
     let Some(service_state) = services.get(&config.services[usize::from(service.0)].name) else {
         return dropped(explanation, DropReason::NoEligibleBackend);
     };

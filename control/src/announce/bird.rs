@@ -12,6 +12,8 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWrite
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
+use super::words::shown;
+
 /// Longest wait for BIRD's answer.
 const TIME: Duration = Duration::from_secs(3);
 
@@ -55,7 +57,7 @@ pub async fn look_on(stream: impl AsyncRead + AsyncWrite + Unpin, protocol: &str
         return Err(format!("`{}` is answered with {}", command.trim_end(), words(&reply)));
     }
     let row = reply.iter().find(|line| line.code == PROTOCOL_ROW);
-    row.map(|line| line.text.split_whitespace().collect::<Vec<_>>().join(" "))
+    row.map(|line| shown(&line.text.split_whitespace().collect::<Vec<_>>().join(" ")))
         .ok_or_else(|| format!("it has no protocol `{protocol}`"))
 }
 
@@ -139,7 +141,8 @@ async fn reply<S: AsyncRead + Unpin>(stream: &mut BufReader<Take<S>>) -> Result<
             [] => return Err("it says nothing: is this BIRD's socket?".to_owned()),
             bytes => {
                 let code = line.get(..4).and_then(|code| code.parse().ok());
-                let code = code.ok_or_else(|| format!("it says `{line}`: is this BIRD's socket?"))?;
+                let code =
+                    code.ok_or_else(|| format!("it says `{}`: is this BIRD's socket?", shown(line)))?;
                 lines.push(Line { code, text: line.get(5..).unwrap_or_default().to_owned() });
                 if bytes.get(4) != Some(&b'-') {
                     return Ok(lines);
@@ -151,7 +154,7 @@ async fn reply<S: AsyncRead + Unpin>(stream: &mut BufReader<Take<S>>) -> Result<
 
 fn words(reply: &[Line]) -> String {
     let lines: Vec<_> = reply.iter().map(|line| format!("{:04} {}", line.code, line.text)).collect();
-    format!("`{}`", lines.join("; "))
+    format!("`{}`", shown(&lines.join("; ")))
 }
 
 #[cfg(test)]
@@ -219,6 +222,21 @@ mod tests {
             ("0013 Status\n", "", "it greets with `0013 Status`: is this BIRD's socket?"),
         ] {
             assert_eq!(told(greeting, answer, true).0, Err(error.to_owned()), "{greeting}{answer}");
+        }
+    }
+
+    #[test]
+    fn what_bird_says_is_shown_in_short_and_steers_no_terminal() {
+        let error = |greeting, answer| told(greeting, answer, true).0.expect_err("no success");
+        let steers = "8001 \u{1b}]0;a title\u{7}\u{202e}txt\n";
+        assert_eq!(
+            error(READY, steers),
+            "`enable \"vip_web\"` is answered with `8001 \\u{1b}]0;a title\\u{7}\\u{202e}txt`"
+        );
+        assert_eq!(error("\u{9b}2J\n", ""), "it says `\\u{9b}2J`: is this BIRD's socket?");
+        let long: &'static str = format!("8001 {}\n", "x".repeat(60_000)).leak();
+        for error in [error(READY, long), error(long, ""), error(long[5..].trim_start(), "")] {
+            assert!((1_000..1_200).contains(&error.len()) && error.contains("xxx…`"), "{}", error.len());
         }
     }
 

@@ -13,6 +13,8 @@ use tokio::process::{Child, ChildStderr, Command};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
+use super::words::shown;
+
 /// Longest run of a program.
 const TIME: Duration = Duration::from_secs(10);
 
@@ -89,7 +91,7 @@ pub(super) async fn run(
     let said = String::from_utf8_lossy(&said);
     let said = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
     let colon = if said.is_empty() { "" } else { ": " };
-    Err(format!("{program} {verb} ended with {status}{colon}{said}"))
+    Err(format!("{program} {verb} ended with {status}{colon}{}", shown(&said)))
 }
 
 impl Starting {
@@ -161,6 +163,13 @@ mod tests {
         assert_eq!(ran("exit 1"), Err("/bin/sh announce ended with exit status: 1".to_owned()));
         let flood = ran("yes 2>&1 >&2 | head -c 1000000 >&2; exit 1").expect_err("it fails");
         assert!(flood.len() < 4 * MAX_WORDS, "{}", flood.len());
+    }
+
+    #[test]
+    fn what_a_program_says_steers_no_terminal_and_no_log() {
+        let said = ran(r"printf 'a\033[2J\0\rb\342\200\256c' >&2; exit 1");
+        let shown = r"/bin/sh announce ended with exit status: 1: a\u{1b}[2J\0\rb\u{202e}c";
+        assert_eq!(said, Err(shown.to_owned()));
     }
 
     #[test]

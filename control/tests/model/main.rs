@@ -86,8 +86,8 @@ impl Scenario {
     ///
     /// Returns how many later fragments followed their first, how many packets were hashed as those of the opposite
     /// direction, how many belong to rules whose VIPs are prefixes, how many choices were within subsets, and how many packets
-    /// were forwarded in one of several networks, or were of none.
-    fn judge(&self, decisions: &[Decision]) -> Result<[u64; 6], String> {
+    /// were forwarded in one of several networks, were of none, or came from the appliance's own address.
+    fn judge(&self, decisions: &[Decision]) -> Result<[u64; 7], String> {
         assert_eq!(decisions.len(), self.packets.len(), "a decision a frame");
         let mut reference = Reference::default();
         reference.load(&self.setup, Duration::ZERO);
@@ -124,6 +124,7 @@ impl Scenario {
             reference.within_subsets,
             reference.in_several,
             reference.outside,
+            reference.from_own,
         ])
     }
 }
@@ -179,7 +180,7 @@ fn decisions_follow_the_semantics(workers: usize) {
     });
     let mut wrong = Vec::new();
     let mut seen = BTreeMap::new();
-    let mut rarities = [0; 6];
+    let mut rarities = [0; 7];
     for number in numbers.filter(|number| *number as usize % 4 == workers - 1) {
         let scenario = Scenario::new(number);
         let decisions = scenario.decisions(workers);
@@ -196,8 +197,8 @@ fn decisions_follow_the_semantics(workers: usize) {
     let is_frequent = rarities.iter().all(|count| *count >= SCENARIOS);
     assert!(
         is_frequent || chosen.is_some(),
-        "too few followers, answers by routes, packets of prefixes, choices within subsets, or packets in several networks or \
-         in none: {rarities:?}"
+        "too few followers, answers by routes, packets of prefixes, choices within subsets, packets in several networks or \
+         in none, or packets from own addresses: {rarities:?}"
     );
     let kind = |verdict: &str, tracking: Option<&str>, quotes| {
         (verdict.to_owned(), tracking.map(str::to_owned), quotes)

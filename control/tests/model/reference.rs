@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::service::{Held, Selection, State, TICK};
-use crate::setup::{Network, Ports, Rule, RuleProtocol, Scheme, Service, Setup};
+use crate::setup::{Network, Ports, Rule, RuleProtocol, Scheme, Service, Setup, own};
 use crate::traffic::{Flow, Packet, Part, TCP, UDP};
 
 /// Decision of the replay for one packet.
@@ -69,6 +69,8 @@ pub(crate) struct Reference {
     pub(crate) in_several: u64,
     /// Number of packets of no network.
     pub(crate) outside: u64,
+    /// Number of packets for a rule that came from the appliance's own address.
+    pub(crate) from_own: u64,
 }
 
 impl Reference {
@@ -167,6 +169,12 @@ impl Reference {
         let named = (decision.rule.as_deref(), decision.service.as_deref());
         expect(named == (Some(&rule.name), Some(&rule.service)), || format!("rule {}", rule.name))?;
         let (_, state) = self.services.get_mut(&rule.service).ok_or("a rule without a service")?;
+        // An error is its sender's, whoever sent the packet that it quotes.
+        if is_own(packet.flow.src) {
+            self.from_own += 1;
+            let is_dropped = decision.verdict == "drop" && decision.backend.is_none();
+            return expect(is_dropped, || "from the appliance's own address: drop".to_owned());
+        }
 
         let hashed = state.hashed(flow, routed);
         self.turned += u64::from(hashed != *flow);
@@ -264,6 +272,10 @@ fn network_of(setup: &Setup, vlan: Option<u16>) -> Option<&Network> {
 /// if it came by a route, or else that of the opposite direction, which does.
 fn quoted<'s>(client_flow: &Flow, setup: &'s Setup, network: &Network) -> Option<(Flow, (&'s Rule, bool))> {
     let sent = client_flow.reversed();
+    // The appliance has sent the packet itself.
+    if is_own(sent.src) {
+        return None;
+    }
     let of_client = rule(client_flow, setup, network);
     let of_sent = rule(&sent, setup, network).filter(|(_, routed)| *routed);
     match (of_client, of_sent) {
@@ -293,12 +305,21 @@ fn rule<'s>(flow: &Flow, setup: &'s Setup, network: &Network) -> Option<(&'s Rul
         )
     });
     direct.map(|rule| (rule, false)).or_else(|| {
+        // No route leads past the appliance.
+        if is_own(flow.dst) {
+            return None;
+        }
         let of_network = setup.routes.iter().filter(|route| route.network == network.key);
         let routes = of_network.filter(|route| route.range.contains(&flow.dst));
         let longest = routes.max_by_key(|route| route.range.prefix_len())?;
         let hop = setup.rules.iter().find(|rule| rule.name == longest.next_hop);
         hop.filter(|rule| admits(rule)).map(|rule| (rule, true))
     })
+}
+
+/// True for the appliance's own addresses, which are the same in every network.
+fn is_own(address: IpAddr) -> bool {
+    address == own(address.is_ipv4())
 }
 
 fn datagram(packet: &Packet, network: u64) -> Datagram {

@@ -158,6 +158,12 @@ pub(crate) fn client(is_ipv4: bool, number: usize) -> IpAddr {
     text.parse().expect("an address")
 }
 
+/// Address of the appliance in each network.
+pub(crate) fn own(is_ipv4: bool) -> IpAddr {
+    let text = if is_ipv4 { "192.0.2.1" } else { "2001:db8:1::1" };
+    text.parse().expect("an address")
+}
+
 /// Destination behind a route; the near one is also behind a longer route.
 pub(crate) fn routed(is_ipv4: bool, near: bool) -> IpAddr {
     let text = match (is_ipv4, near) {
@@ -370,7 +376,12 @@ impl Setup {
             writeln!(out, "[[port]]\nname = \"trunk\"\ndevice = \"net_null0\"")?;
         }
         for network in &self.networks {
-            writeln!(out, "[[network]]\nipv4_address = \"192.0.2.1\"\nipv6_address = \"2001:db8:1::1\"")?;
+            writeln!(
+                out,
+                "[[network]]\nipv4_address = \"{}\"\nipv6_address = \"{}\"",
+                own(true),
+                own(false)
+            )?;
             writeln!(out, "region_ranges = {}", quoted(&network.region))?;
             if is_named(network) {
                 writeln!(out, "name = \"{}\"", network.name)?;

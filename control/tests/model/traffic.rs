@@ -7,7 +7,7 @@ use pcap_fixtures::packet::{Packet as Frame, tcp};
 
 use crate::change::moment;
 use crate::dice::Dice;
-use crate::setup::{Setup, VLANS, client, routed, vip};
+use crate::setup::{Setup, VLANS, client, own, routed, vip};
 
 pub(crate) const ICMP: u8 = 1;
 pub(crate) const TCP: u8 = 6;
@@ -116,7 +116,7 @@ fn habit(dice: &mut Dice, setup: &Setup, families: &[bool], clients: usize, numb
     let icmp = if is_ipv4 { ICMP } else { ICMPV6 };
     Habit {
         vlan: if setup.has_several_networks() { vlan(dice, setup) } else { None },
-        client: client(is_ipv4, dice.below(clients)),
+        client: if dice.chance(4) { own(is_ipv4) } else { client(is_ipv4, dice.below(clients)) },
         server,
         protocol: dice.pick(&[TCP, TCP, TCP, TCP, UDP, UDP, UDP, ESP, GRE, SCTP, icmp]),
         ports: (dice.pick(&[1024, 5000 + number as u16]), dice.pick(&[80, 80, 443, 442, 8081])),

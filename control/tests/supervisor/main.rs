@@ -11,6 +11,7 @@ mod endpoints_files;
 mod networks;
 mod networks_reloaded;
 mod operator;
+mod own_sources;
 mod plans;
 mod reloads;
 mod stalls;

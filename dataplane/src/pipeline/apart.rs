@@ -68,11 +68,12 @@ impl Round<'_> {
             counters.fragments_followed += 1;
             *decision = Decision::pending(rule, service, frame);
             // The list may have come after the first.
-            if self.intake(self.snapshot.networks.get(candidate.network)).denies(rule, packet.flow.src) {
+            let intake = self.intake(self.snapshot.networks.get(candidate.network));
+            if intake.denies(rule, packet.flow.src) {
                 decision.verdict = Verdict::Drop(DropReason::AccessDenied);
                 return false;
             }
-            if let Some(reason) = unforwardable(frame, packet.flow.src, packet.ttl) {
+            if let Some(reason) = unforwardable(frame, packet.flow.src, packet.ttl, intake.rules) {
                 decision.verdict = Verdict::Drop(reason);
                 return false;
             }

@@ -9,7 +9,7 @@ use crate::backend::BackendHandle;
 use crate::conntrack::{Found, Stage, TrackingKey};
 use crate::counters::{ConntrackCounters, Counters};
 use crate::flow::{Flow, Fragment};
-use crate::forwarding_rule::{RuleId, RuleMatch, ServiceId};
+use crate::forwarding_rule::{ForwardingRules, RuleId, RuleMatch, ServiceId};
 use crate::frame::Frame;
 use crate::icmp_error::{self, ErrorBudgets};
 use crate::ingress::NetworkId;
@@ -142,7 +142,7 @@ impl Intake<'_> {
             decision.verdict = Verdict::Drop(DropReason::AccessDenied);
             return false;
         }
-        if let Some(reason) = unforwardable(frame, src, packet.ttl) {
+        if let Some(reason) = unforwardable(frame, src, packet.ttl, self.rules) {
             decision.verdict = Verdict::Drop(reason);
             return false;
         }
@@ -351,12 +351,19 @@ pub(super) fn datagram_of(
 }
 
 /// Reason for which no packet like this is forwarded, whatever its rule.
-pub(super) fn unforwardable(frame: &[u8], src: Address, ttl: u8) -> Option<DropReason> {
+pub(super) fn unforwardable(
+    frame: &[u8],
+    src: Address,
+    ttl: u8,
+    rules: &ForwardingRules,
+) -> Option<DropReason> {
     if ethernet::destination(frame).is_group() {
         // RFC 1812, section 5.3.4: whoever forwarded a broadcast would multiply it.
         Some(DropReason::LinkLayerGroup)
     } else if src.is_martian_source() {
         Some(DropReason::MartianSource)
+    } else if rules.is_own_source(src) {
+        Some(DropReason::OwnSource)
     } else {
         (ttl <= 1).then_some(DropReason::TtlExpired)
     }

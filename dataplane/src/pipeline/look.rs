@@ -163,7 +163,8 @@ impl Pipeline {
                 let packet = &candidate.packet;
                 let is_denied = intake.denies(rule, packet.flow.src);
                 let denied = is_denied.then_some(DropReason::AccessDenied);
-                let end = denied.or_else(|| unforwardable(frame, packet.flow.src, packet.ttl));
+                let unforwardable = || unforwardable(frame, packet.flow.src, packet.ttl, intake.rules);
+                let end = denied.or_else(unforwardable);
                 look.rule = Some(RuleFound { rule, service, routed: false });
                 look.later_fragment = Some(LaterFragment::Follows(backend));
                 return Look { end: end.map(Verdict::Drop), ..look };

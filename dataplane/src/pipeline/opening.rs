@@ -7,6 +7,7 @@
 use super::intake::Intake;
 use super::step::{Step, Way, known_in};
 use super::{Decision, Round, Tracking, Worker};
+use crate::address::Address;
 use crate::admission::PROTECTED_SECONDS;
 use crate::backend::BackendHandle;
 use crate::conntrack::{Entry, Inserted, Stage, TrackingKey};
@@ -92,9 +93,9 @@ impl<'s> Round<'s> {
                 } else {
                     known_in::<PlainIpv6>(bytes, step).flow()
                 };
-                if flow.src.is_martian_source() {
+                if let Some(reason) = self.unforwardable_source(step, flow.src) {
                     *decision = Decision::pending(step.rule, step.service, bytes);
-                    decision.verdict = Verdict::Drop(DropReason::MartianSource);
+                    decision.verdict = Verdict::Drop(reason);
                     return;
                 }
                 let persists = service.policy.treatment_with_ports(flow.protocol).persists;
@@ -115,6 +116,18 @@ impl<'s> Round<'s> {
             Some(handle) => self.deliver_generally(handle, frame, decision, worker),
             None => decision.verdict = Verdict::Drop(DropReason::NoEligibleBackend),
         }
+    }
+
+    /// Reason for which no packet from this source makes an entry. Asked where there is none: an older entry has passed, or the
+    /// source has become the appliance's own since.
+    #[inline]
+    pub(super) fn unforwardable_source(&self, step: &Step<'_>, source: Address) -> Option<DropReason> {
+        if source.is_martian_source() {
+            return Some(DropReason::MartianSource);
+        }
+        // A packet's rule, and so its service, is of its own network.
+        let network = self.snapshot.networks.get(self.snapshot.service(step.service).network);
+        network.rules.is_own_source(source).then_some(DropReason::OwnSource)
     }
 
     /// Backend of an established connection that a SYN does not start anew, where such are protected.

@@ -109,7 +109,7 @@ impl<'s> Intake<'s> {
             step.came = rule.came;
             let key = if rule.came == Came::ByRoute {
                 // Martian sources are looked for where there is no entry: no packet from one makes any, but one to it may,
-                // which came by a route and has the same key.
+                // which came by a route and has the same key. None to an own address comes by a route.
                 if plain.flow().src.is_martian_source() {
                     return Err(Other::General);
                 }
@@ -175,7 +175,8 @@ impl<'s> Intake<'s> {
         decision: &mut Decision,
     ) -> Option<Way> {
         let plain: P = known_in(frame, step);
-        if rule.came.is_routed() || plain.flow().src.is_martian_source() {
+        let source = plain.flow().src;
+        if rule.came.is_routed() || source.is_martian_source() || self.rules.is_own_source(source) {
             return None;
         }
         if rule.is_guarded && self.denies_by_list(rule.rule, plain.flow().src) {
@@ -337,9 +338,9 @@ impl<'s> Round<'s> {
             Way::Turning | Way::General => self.connection(candidate, &mut worker.counters.conntrack),
             Way::Established | Way::Unknown => {
                 let is_admitted = if step.packet.form.is_ipv4() {
-                    admit_unknown::<PlainIpv4>(step, candidate, frame.bytes(), decision)
+                    self.admit_unknown::<PlainIpv4>(step, candidate, frame.bytes(), decision)
                 } else {
-                    admit_unknown::<PlainIpv6>(step, candidate, frame.bytes(), decision)
+                    self.admit_unknown::<PlainIpv6>(step, candidate, frame.bytes(), decision)
                 };
                 if !is_admitted {
                     return;
@@ -349,6 +350,26 @@ impl<'s> Round<'s> {
             }
         };
         self.decide(candidate, connection, step, frame, decision, worker);
+    }
+
+    /// Makes a plain packet of an unknown connection a candidate, in the second loop. False where no packet like it is
+    /// forwarded, as the decision then says.
+    #[inline(always)]
+    fn admit_unknown<'f, P: Plain<'f>>(
+        &self,
+        step: &Step<'_>,
+        candidate: &mut Candidate,
+        frame: &'f [u8],
+        decision: &mut Decision,
+    ) -> bool {
+        let plain: P = known_in(frame, step);
+        admit_plain(plain, step, candidate, frame, decision);
+        (candidate.tracked, candidate.key) = (true, step.key);
+        if let Some(reason) = self.unforwardable_source(step, plain.flow().src) {
+            decision.verdict = Verdict::Drop(reason);
+            return false;
+        }
+        true
     }
 
     /// Decides a candidate, which goes where its `connection` does if it has one, and turns its frame into the one that its
@@ -419,25 +440,6 @@ impl Other<'_> {
 fn denied(rule: &PlainRule, frame: &[u8]) -> Decision {
     let verdict = Verdict::Drop(DropReason::AccessDenied);
     Decision { verdict, ..Decision::pending(rule.rule, rule.service, frame) }
-}
-
-/// Makes a plain packet of an unknown connection a candidate, in the second loop. False where no packet like it is
-/// forwarded, as the decision then says.
-#[inline(always)]
-fn admit_unknown<'f, P: Plain<'f>>(
-    step: &Step<'_>,
-    candidate: &mut Candidate,
-    frame: &'f [u8],
-    decision: &mut Decision,
-) -> bool {
-    let plain: P = known_in(frame, step);
-    admit_plain(plain, step, candidate, frame, decision);
-    (candidate.tracked, candidate.key) = (true, step.key);
-    if plain.flow().src.is_martian_source() {
-        decision.verdict = Verdict::Drop(DropReason::MartianSource);
-        return false;
-    }
-    true
 }
 
 /// Makes a plain packet a candidate, but for its connection's key.

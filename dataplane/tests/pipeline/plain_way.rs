@@ -29,7 +29,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use crate::appliance::Memory;
+use crate::appliance::{Memory, OWN_V4, OWN_V6};
 
 /// Ways to a backend, of which each service has three.
 const MODES: [DeliveryMode; 4] =
@@ -40,6 +40,9 @@ const SERVICES: usize = 8;
 
 /// Services of which each client meets two of the three backends.
 const SUBSETTING: [usize; 4] = [0, 3, 5, 6];
+
+/// Last byte of the appliance's own address among clients.
+const OWN: u8 = 1;
 
 /// Change of a backend since the snapshot before.
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +97,7 @@ fn delivery(mode: DeliveryMode, backend: usize) -> Delivery {
     if mode == DeliveryMode::L2 {
         return Delivery::l2(egress, 1500);
     }
-    let (endpoint, own) = if backend < 2 { ("10.1.0.7", "192.0.2.1") } else { ("fd00::7", "2001:db8:1::1") };
+    let (endpoint, own) = if backend < 2 { ("10.1.0.7", OWN_V4) } else { ("fd00::7", OWN_V6) };
     let source_range =
         (backend == 1 && mode == DeliveryMode::Gre).then(|| Prefix::new(address("10.64.0.0"), 16));
     let tunnel = Tunnel { endpoint: address(endpoint), source: address(own), source_range };
@@ -183,8 +186,8 @@ fn fill(builder: &mut SnapshotBuilder, services: Range<usize>) {
         .route(Route { dest_range: Prefix::new(address("127.0.0.0"), 8), next_hop: rules[2] })
         .route(Route { dest_range: Prefix::new(address("192.0.2.8"), 29), next_hop: rules[2] })
         .region(Prefix::new(address("192.0.2.0"), 29))
-        .own(address("192.0.2.1"))
-        .own(address("2001:db8:1::1"))
+        .own(address(OWN_V4))
+        .own(address(OWN_V6))
         .icmp_errors_per_sec(3);
 }
 
@@ -229,7 +232,7 @@ fn packet() -> impl Strategy<Value = Vec<u8>> {
     let ends = (
         any::<bool>(),
         0..SERVICES + 4,
-        select(vec![1u8, 1, 1, 4, 4, 9, 127]),
+        select(vec![2u8, 2, 2, 4, 4, 9, OWN, 127]),
         select(vec![80u16, 443, 443, 443, 444, 22]),
         0..2u16,
     );
@@ -243,6 +246,8 @@ fn packet() -> impl Strategy<Value = Vec<u8>> {
     (ends, form, prop::option::weighted(0.1, (0..80usize, any::<u8>()))).prop_map(
         |((is_ipv4, service, client, port, client_port), (form, len, may_fragment, vlan), damage)| {
             let client = match (client, is_ipv4) {
+                (OWN, true) => OWN_V4.to_owned(),
+                (OWN, false) => OWN_V6.to_owned(),
                 // A martian.
                 (127, true) => "127.0.0.1".to_owned(),
                 (127, false) => "fe80::1".to_owned(),

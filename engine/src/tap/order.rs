@@ -3,6 +3,10 @@
 //! An order is a dozen words that workers read while a capture goes on, without a lock. A worker that reads them while another
 //! order is being written may mix two orders for a burst: it then records frames that nobody wants, which readers pass over by
 //! [`TapOrder::wants`], or none that it should have, of an order that begins with one of its next bursts anyway.
+//!
+//! Numbers of services and backends alone change while a capture goes on, with the configuration that they are of. The order has
+//! a version, odd while it is being written: where a worker has mixed two, or finds another version once it has decided the
+//! burst, the numbers that it has read may not be those of its decisions, and it records frames of every service and backend.
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
@@ -36,6 +40,7 @@ pub(super) struct SharedOrder {
     /// Verdicts. Written last, so that whoever sees them sees the rest of their order, or of a later one.
     verdicts: AtomicU64,
     rest: [AtomicU64; WORDS],
+    version: AtomicU64,
 }
 
 /// Number of words of an order, beside the verdicts.
@@ -172,13 +177,37 @@ impl SharedOrder {
         TapOrder::from_words(verdicts, self.rest.each_ref().map(|word| word.load(Ordering::Relaxed)))
     }
 
+    /// Order at this moment, with its version. Of one that is being replaced, the numbers are left out.
+    pub(super) fn get_versioned(&self) -> (TapOrder, u64) {
+        // Acquire; pairs with the Release at the end of `set`.
+        let version = self.version.load(Ordering::Acquire);
+        let mut order = self.get();
+        // Acquire; pairs with the Release at the begin of `set`, whose words may be among those that were read.
+        fence(Ordering::Acquire);
+        if version % 2 == 1 || !self.is_at(version) {
+            order.flows.numbers = Numbers::default();
+        }
+        (order, version)
+    }
+
+    /// True if the order has not been replaced since it had this version, and is not about to be.
+    pub(super) fn is_at(&self, version: u64) -> bool {
+        // Relaxed: who decides by a snapshot that was published behind a change of the order sees that change.
+        self.version.load(Ordering::Relaxed) == version
+    }
+
     /// Replaces the order. One thread alone does.
     pub(super) fn set(&self, order: &TapOrder) {
+        let version = self.version.load(Ordering::Relaxed);
+        self.version.store(version.wrapping_add(1), Ordering::Relaxed);
+        // Release; pairs with the fence in `get_versioned`.
+        fence(Ordering::Release);
         for (word, value) in self.rest.iter().zip(order.to_words()) {
             word.store(value, Ordering::Relaxed);
         }
         // Release; pairs with the fence in `get`.
         self.verdicts.store(order.verdicts.to_bits(), Ordering::Release);
+        self.version.store(version.wrapping_add(2), Ordering::Release);
     }
 }
 
@@ -236,6 +265,23 @@ mod tests {
             assert_eq!(shared.get(), order);
             assert_eq!(shared.is_on(), !order.verdicts.is_empty());
         }
+    }
+
+    #[test]
+    fn an_order_that_is_being_replaced_has_no_numbers() {
+        let shared = SharedOrder::default();
+        let numbers = Numbers { service: Some(ServiceId(7)), backend: None, since: 3 };
+        let flows = FlowFilter { numbers, protocol: Some(6), ..FlowFilter::default() };
+        let order = TapOrder { flows, ..TapOrder::from(TapFilter::ALL) };
+        shared.set(&order);
+        let (read, version) = shared.get_versioned();
+        assert!(read == order && shared.is_at(version));
+        shared.set(&order);
+        assert!(!shared.is_at(version), "another, though it says the same");
+        // As another thread finds it between the first and the last word.
+        shared.version.fetch_add(1, Ordering::Relaxed);
+        let flows = FlowFilter { numbers: Numbers::default(), ..flows };
+        assert_eq!(shared.get_versioned().0, TapOrder { flows, ..order });
     }
 
     #[test]

@@ -14,6 +14,7 @@ use guideway_dataplane::verdict::Verdict;
 use rtrb::Producer;
 
 use super::SNAPLEN;
+use super::flow_filter::Numbers;
 use super::head::{Head, Lengths};
 use super::order::{SharedOrder, TapOrder};
 
@@ -22,6 +23,8 @@ pub struct WorkerTap {
     pub(super) shared: Arc<CachePadded<SharedOrder>>,
     /// Order that the burst in hand is recorded by.
     pub(super) order: TapOrder,
+    /// Version of that order.
+    pub(super) version: u64,
     /// Frames of the burst that were looked at before they are decided, by their index.
     pub(super) taken: Vec<Taken>,
     /// Bytes of those frames as they were received, one after the other.
@@ -60,7 +63,7 @@ impl WorkerTap {
     /// Takes the newest order, and keeps the received bytes of those frames of a burst whose headers agree with it.
     #[cold]
     pub fn take_in<F: Frame>(&mut self, frames: &[F]) {
-        self.order = self.shared.get();
+        (self.order, self.version) = self.shared.get_versioned();
         self.taken.clear();
         self.received.clear();
         self.is_full = false;
@@ -116,11 +119,13 @@ impl WorkerTap {
         decisions: &[Decision],
     ) {
         let order = self.order;
+        // A reload has come in between: the decisions may be numbered otherwise than the order, and their names tell later.
+        let numbers = if self.shared.is_at(self.version) { order.flows.numbers } else { Numbers::default() };
         let mut timestamp = None;
         for (index, (frame, decision)) in frames.iter().zip(decisions).enumerate() {
             let taken = self.find(first + index);
             let is_wanted = order.verdicts.contains(decision.verdict)
-                && order.flows.numbers.agree_with(decision, generation)
+                && numbers.agree_with(decision, generation)
                 && (taken.is_some() || !order.looks_ahead());
             if !is_wanted {
                 continue;

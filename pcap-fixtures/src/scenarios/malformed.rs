@@ -1,6 +1,7 @@
 //! Malformed input: every frame is counted once, none comes out, and the next good one does.
 
 use super::{VIP, VIP_V6, client, client_v6, everything, everything_v6, web};
+use crate::configuration::{OWN_V4, OWN_V6};
 use crate::fixture::{Fixture, Outcome, new, off};
 use crate::packet::Packet;
 use crate::packet::tcp::{ACK, SYN};
@@ -16,6 +17,8 @@ pub(super) fn fixtures() -> Vec<Fixture> {
         extension_headers(),
         martians(),
         martians_v6(),
+        own_sources(),
+        own_sources_v6(),
         odd(),
     ]
 }
@@ -246,6 +249,41 @@ fn martians_v6() -> Fixture {
     .frame(&from("::ffff:198.51.100.7"), mapped)
     .frame(&Packet::between("2001:db8:c::7", "::ffff:203.0.113.10").tcp(40_000, 443, SYN), mapped)
     .frame(&from("2001:db8:c::7"), new("all", "b1"))
+}
+
+fn own_sources() -> Fixture {
+    let own = || Packet::between(OWN_V4, VIP);
+    let answer = Packet::between(VIP, "198.51.100.7").tcp(443, 40_000, ACK).payload_len(1_400);
+    let refused = Outcome::Refuse("all", "own_source");
+    Fixture::new(
+        "malformed/sources-that-are-the-appliances-own",
+        "A packet from the appliance's own address, as a loop or a backend without the VIP sends one back, reaches no \
+         backend; an ICMP error neither, whatever it quotes.",
+        everything("protocol = 'UNSPECIFIED'"),
+    )
+    .unhealthy("b2")
+    .frame(&own().tcp(40_000, 443, SYN), refused)
+    .frame(&own().tcp(40_000, 443, ACK), refused)
+    .frame(&own().udp(40_000, 443), refused)
+    .frame(&own().echo_request(7, 1), refused)
+    .frame(&own().identification(5).protocol(17).fragment(1_480, false), refused)
+    .frame(&own().packet_too_big(1_400, &answer, 28), refused)
+    .frame(&client(7).tcp(40_000, 443, SYN), new("all", "b1"))
+}
+
+fn own_sources_v6() -> Fixture {
+    let own = || Packet::between(OWN_V6, VIP_V6);
+    let refused = Outcome::Refuse("all", "own_source");
+    Fixture::new(
+        "malformed/ipv6-sources-that-are-the-appliances-own",
+        "IPv6: a packet from the appliance's own address reaches no backend.",
+        everything_v6("protocol = 'UNSPECIFIED'"),
+    )
+    .unhealthy("b2")
+    .frame(&own().tcp(40_000, 443, SYN), refused)
+    .frame(&own().tcp(40_000, 443, ACK), refused)
+    .frame(&own().esp(7), refused)
+    .frame(&client_v6(7).tcp(40_000, 443, SYN), new("all", "b1"))
 }
 
 fn odd() -> Fixture {

@@ -1,5 +1,6 @@
 //! No words on BIRD's control socket, in whatever pieces, make a conversation with it panic, hang, read more than its bound,
-//! or take anything for success that is none.
+//! take anything for success that is none, or bring words into an error or the status that are long, end a line, or steer a
+//! terminal.
 
 use std::time::Duration;
 
@@ -10,6 +11,9 @@ use super::virtual_time;
 
 /// Bytes that are on the way at one time.
 const IN_FLIGHT: usize = 4_096;
+
+/// Longest text that comes of a conversation, in bytes: BIRD's words, and those around them.
+const LONGEST_TEXT: usize = 1_200;
 
 /// Name of the protocol that is spoken of.
 const PROTOCOL: &str = "vip_web";
@@ -37,10 +41,14 @@ pub(crate) fn run(bytes: &[u8]) {
             |code: &&str| said.split(|byte| *byte == b'\n').any(|line| line.starts_with(code.as_bytes()));
         // Of the second, either of a pair: the protocol is as it was, or has changed.
         let answers = [&["1002"][..], &["0008", "0009"], &["0010", "0011"]][usize::from(choice % 3)];
+        if let Some(Ok(text) | Err(text)) = &ended {
+            assert!(text.len() <= LONGEST_TEXT, "{} bytes of text", text.len());
+            let turns = |letter| matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            assert!(!text.contains(|letter: char| letter.is_control() || turns(letter)), "{text:?}");
+        }
         match ended {
-            Some(Ok(words)) => {
+            Some(Ok(_)) => {
                 assert!(code(&"0001") && answers.iter().any(code), "nobody has said so");
-                assert!(!words.contains('\n'), "a protocol's state is one line");
             }
             Some(Err(error)) => assert!(!error.is_empty()),
             None => {}

@@ -123,6 +123,9 @@ impl Appliance {
     fn inspect_forwarded(&self, before: &[u8], after: &[u8]) {
         let packet = parse(before);
         let start = usize::from(packet.l3_offset);
+        // The flow of an ICMP error is its own here: the quote is read later.
+        let own = self.snapshot.networks.first().own;
+        assert_ne!(own.like(packet.flow.src), Some(packet.flow.src), "no own source is forwarded");
         let before = &before[start..start + packet.l3_len as usize];
         let inner = match self.shim_len {
             None => {

@@ -2,7 +2,8 @@
 //!
 //! Filters name services and backends, decisions number them, and a reload numbers anew. So the numbers that workers compare are
 //! taken back before a reload and given again behind it; meanwhile packets of every service and backend are recorded, and
-//! their names, by the generation that decided them, tell who is meant.
+//! their names, by the generation that decided them, tell who is meant. Frames whose names are forgotten, as two reloads have come
+//! before they were read, count as missed where the filter names a service or a backend.
 
 use std::fmt;
 use std::time::Duration;
@@ -43,7 +44,8 @@ pub(super) trait Listener: fmt::Debug {
     /// Hands on what was heard in this turn.
     fn hand_on(&mut self, moment: &Moment<'_>);
 
-    /// Ends; `missed` is the number of frames that workers had no room to record, since the listener began.
+    /// Ends; `missed` is the number of frames that workers had no room to record, or whose names were forgotten before they
+    /// were read, since the listener began.
     fn end(self: Box<Self>, missed: u64);
 }
 
@@ -53,7 +55,7 @@ pub(super) type StateOf<'a> = dyn Fn(&FlowText, Option<&str>) -> Option<Connecti
 /// The end of a turn.
 pub(super) struct Moment<'a> {
     pub(super) now: Duration,
-    /// Frames that workers had no room to record, since the listener began.
+    /// Frames that workers had no room to record, or whose names were forgotten, since the listener began.
     pub(super) missed: u64,
     pub(super) state_of: &'a StateOf<'a>,
     /// State of now.
@@ -77,6 +79,8 @@ struct Running {
     listener: Box<dyn Listener>,
     /// Frames that the workers' taps had missed before it began.
     missed_before: u64,
+    /// Frames that were recorded, and of which nobody knows any more if they were wanted.
+    nameless: u64,
 }
 
 impl Listening {
@@ -109,7 +113,7 @@ impl Listening {
         self.taps.readers.iter_mut().for_each(TapReader::discard);
         self.taps.switch.set(order);
         let missed_before = self.taps.missed();
-        self.running = Some(Running { order, filter, listener, missed_before });
+        self.running = Some(Running { order, filter, listener, missed_before, nameless: 0 });
     }
 
     /// Takes back the numbers of services and backends, before others are put in force.
@@ -139,21 +143,25 @@ impl Listening {
         feed: &Feed<Snapshot>,
         state_of: &StateOf<'_>,
     ) {
-        let Some(Running { order, filter, listener, missed_before }) = &mut self.running else { return };
+        let Some(running) = &mut self.running else { return };
+        let Running { order, filter, listener, missed_before, nameless } = running;
         let most = listener.appetite(self.taps.readers.len());
         for tap in &mut self.taps.readers {
             // No more than is there now: a worker may record as fast as this reads.
             for _ in 0..tap.waiting().min(most) {
                 let Some(frame) = tap.read() else { break };
                 let names = state.names_of(frame.generation());
-                let is_wanted = order.wants(frame.flow(), frame.decision(), frame.generation())
-                    && is_of_names(filter, &frame, names);
-                if is_wanted && !listener.is_over() {
+                if listener.is_over() || !order.wants(frame.flow(), frame.decision(), frame.generation()) {
+                    continue;
+                }
+                if is_of_names(filter, &frame, names) {
                     listener.hear(&frame, names);
+                } else if names.is_none() {
+                    *nameless += 1;
                 }
             }
         }
-        let missed = self.taps.missed().saturating_sub(*missed_before);
+        let missed = self.taps.missed().saturating_sub(*missed_before) + *nameless;
         listener.hand_on(&Moment { now, missed, state_of, state, feed });
         if listener.is_over() {
             self.end();
@@ -162,9 +170,9 @@ impl Listening {
 
     /// Ends whoever listens.
     pub(super) fn end(&mut self) {
-        if let Some(Running { listener, missed_before, .. }) = self.running.take() {
+        if let Some(Running { listener, missed_before, nameless, .. }) = self.running.take() {
             self.taps.switch.set(TapOrder::OFF);
-            listener.end(self.taps.missed().saturating_sub(missed_before));
+            listener.end(self.taps.missed().saturating_sub(missed_before) + nameless);
         }
     }
 }
@@ -234,5 +242,99 @@ fn check_names(filter: &PacketFilter, names: &Names) -> Result<(), Refused> {
         }
         1 => Ok(()),
         _ => Err(Refused::AmbiguousBackend { backend: wanted.clone(), services }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use guideway_dataplane::egress::PortId;
+    use guideway_dataplane::forwarding_rule::RuleId;
+    use guideway_dataplane::pipeline::Decision;
+    use guideway_engine::mbuf::Mbuf;
+    use guideway_engine::publish::Publisher;
+    use guideway_engine::tap::TapFilter;
+    use guideway_model::config::Config;
+    use guideway_model::egress_lookup::StandInMacs;
+    use guideway_model::forwarding_state::StateChange;
+
+    use super::*;
+
+    const CONFIG: &str = r#"
+        forwarding_rule = [{ name = "web", ip_address = "192.0.2.9", ports = [80], backend_service = "web" }]
+        backend_service = [{ name = "web", health_checks = ["alive"], backends = [{ group = "web" }] }]
+        backend_group = [{ name = "web", endpoints = [{ name = "b", ip_address = "192.0.2.1" }] }]
+        health_check = [{ name = "alive", type = "TCP" }]
+    "#;
+
+    fn config() -> Config {
+        Config::parse("test", CONFIG).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    /// Listener that counts.
+    #[derive(Debug, Default, Clone)]
+    struct Counter {
+        heard: Rc<Cell<u64>>,
+        missed: Rc<Cell<u64>>,
+    }
+
+    impl Listener for Counter {
+        fn appetite(&self, _workers: usize) -> usize {
+            8
+        }
+
+        fn is_over(&self) -> bool {
+            false
+        }
+
+        fn hear(&mut self, _frame: &TappedFrame<'_>, _names: Option<&Names>) {
+            self.heard.set(self.heard.get() + 1);
+        }
+
+        fn hand_on(&mut self, moment: &Moment<'_>) {
+            self.missed.set(moment.missed);
+        }
+
+        fn end(self: Box<Self>, missed: u64) {
+            assert_eq!(self.missed.get(), missed);
+        }
+    }
+
+    /// Frames that a listener hears and misses, which a filter wants and one reads after so many reloads.
+    fn heard_and_missed(filter: PacketFilter, reloads: usize) -> (u64, u64) {
+        let mut state = ForwardingState::offline(config());
+        let publisher = Publisher::new(state.snapshot(&StandInMacs));
+        let switch = TapSwitch::new();
+        let (mut tap, reader) = switch.tap(8);
+        let mut listening = Listening::new(Taps { switch, readers: vec![reader] });
+        let counter = Counter::default();
+        listening.begin(TapFilter::ALL.into(), filter, Box::new(counter.clone()), &state);
+        let mut frame = Mbuf::new();
+        frame.fill(b"frame");
+        let decision = Decision { rule: Some((RuleId(0), ServiceId(0))), ..Decision::PENDING };
+        tap.take_in(std::slice::from_ref(&frame));
+        tap.record(state.snapshot_generation(), PortId(0), 0, &[frame], &[decision]);
+        for _ in 0..reloads {
+            listening.forget_numbers();
+            let applied = state.apply([StateChange::Config(Box::new(config()))], Duration::ZERO);
+            assert!(applied.all_known().is_ok());
+            state.snapshot(&StandInMacs);
+            listening.take_numbers(&state);
+        }
+        listening.drain(Duration::ZERO, &state, &publisher.feed(), &|_, _| None);
+        listening.end();
+        (counter.heard.get(), counter.missed.get())
+    }
+
+    #[test]
+    fn a_frame_whose_names_are_forgotten_counts_as_missed_where_names_are_wanted() {
+        let of_web = PacketFilter { service: Some("web".to_owned()), ..PacketFilter::default() };
+        assert_eq!(
+            [0, 1, 2].map(|reloads| heard_and_missed(of_web.clone(), reloads)),
+            [(1, 0), (1, 0), (0, 1)]
+        );
+        assert_eq!(heard_and_missed(PacketFilter::default(), 2), (1, 0), "whoever is meant");
     }
 }
