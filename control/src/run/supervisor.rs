@@ -151,7 +151,7 @@ pub(super) struct Supervisor<P: Ports> {
     publish_latency: PublishLatency,
     heartbeat: Heartbeat,
     turns: u32,
-    /// Frames that workers could not pass on, when they were last counted.
+    /// Frames of ARP and neighbour discovery that workers could not pass on, when they were last counted.
     refused_frames: u64,
 }
 
@@ -366,7 +366,7 @@ impl<P: Ports> Supervisor<P> {
 
     /// Takes in the frames that the workers have passed on: for the host stack, or the answer to a probe.
     fn take_in_frames(&mut self, now: Duration) {
-        let refused = self.workers.refused();
+        let refused = self.workers.refused_of_neighbours();
         if std::mem::replace(&mut self.refused_frames, refused) != refused {
             self.appliance.note_lost_frames(now);
         }

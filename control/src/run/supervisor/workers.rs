@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use guideway_dataplane::address::Address;
 use guideway_dataplane::egress::PortId;
 use guideway_dataplane::frame::Frame;
 use guideway_engine::counters::{Adoption, WorkerCounters};
@@ -44,9 +45,14 @@ impl<P: Ports> Workers<P> {
         }
     }
 
-    /// Frames that the workers could not pass on, because too many waited.
-    pub(super) fn refused(&self) -> u64 {
-        self.ends.iter().map(|worker| worker.mailbox.refused()).sum()
+    /// Frames of ARP and neighbour discovery that the workers could not pass on, because too many waited.
+    pub(super) fn refused_of_neighbours(&self) -> u64 {
+        self.ends.iter().map(|worker| worker.mailbox.refused_of_neighbours()).sum()
+    }
+
+    /// Tells the workers the appliance's own addresses, whose packets wait in a room of their own.
+    pub(super) fn set_own_addresses(&self, addresses: Vec<Address>) {
+        self.ends.iter().for_each(|worker| worker.mailbox.set_own_addresses(addresses.iter().copied()));
     }
 
     /// A frame of these bytes, to be changed and then sent; none, which is counted, where there is no memory for it.
