@@ -171,6 +171,11 @@ impl Neighbours {
         self.lost_frames.is_some_and(|lost| lost + RETRANSMIT >= now)
     }
 
+    /// True if a claim waits for the word of the known MAC address.
+    pub(super) fn has_claimed(&self) -> bool {
+        self.watched.values().any(|neighbour| neighbour.claimed.is_some())
+    }
+
     pub(super) fn forget(&mut self, next_hop: NextHop) {
         self.watched.remove(&next_hop);
         self.schedule.cancel(next_hop);

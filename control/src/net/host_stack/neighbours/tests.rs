@@ -81,11 +81,13 @@ fn an_announced_change_holds_once_the_known_mac_has_been_silent_for_a_second() {
     for claim in [Claim { solicited: false, ..answer(OTHER_MAC) }, answer(OTHER_MAC)] {
         let mut neighbours = resolved();
         assert_eq!(neighbours.hear(NEIGHBOUR, claim, secs(5)), Heard::Watched);
+        assert!(neighbours.has_claimed());
         assert_eq!((neighbours.mac(NEIGHBOUR), neighbours.events()), (Some(MAC), vec![]));
         assert_eq!(questions_in_halves(&mut neighbours, 10..=11), [(10, Some(MAC)), (11, Some(MAC))]);
         assert_eq!(neighbours.mac(NEIGHBOUR), Some(MAC), "both questions are waited for");
         assert_eq!(questions_in_halves(&mut neighbours, 12..=12), [(12, Some(OTHER_MAC))]);
         assert_eq!(neighbours.events(), [changed(Some(OTHER_MAC), Some(MAC))]);
+        assert!(!neighbours.has_claimed());
         neighbours.hear(NEIGHBOUR, answer(OTHER_MAC), secs(6));
         assert_eq!(questions(&mut neighbours, 30), [(30, Some(OTHER_MAC))], "confirmed");
     }
