@@ -5,9 +5,9 @@
 //! other. The worker has the [`HostQueue`], the control thread the [`WorkerMailbox`]. A
 //! full ring costs the frame, and the loss is counted: a flood of foreign packets must not slow the workers down.
 //!
-//! Nor must a flood keep others out. So few frames of one sender may wait at once, and of one sort: a flood of ARP leaves
-//! the answers to probes their room, and a neighbour that floods, or a router by which a flood comes, leaves room to all
-//! others.
+//! Nor must a flood keep others out. So few frames of one sort may wait at once, and of one sender in it: a flood of ARP leaves
+//! the answers to probes their room, a neighbour that floods leaves room to all others, and a flood that comes by a router
+//! leaves room to the router's own ARP and neighbour discovery, and to the answers of backends behind it.
 
 mod waiting;
 
@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use guideway_dataplane::address::Address;
 use guideway_dataplane::egress::PortId;
 use guideway_dataplane::frame::Frame;
 use waiting::{Claim, Waiting};
@@ -55,21 +56,17 @@ pub fn host_path<F>(frames: usize) -> (HostQueue<F>, WorkerMailbox<F>) {
 }
 
 impl<F> HostQueue<F> {
-    /// Hands a frame to the control thread; false if it was dropped because too many wait: in all, of its sender, or of its
-    /// sort.
+    /// Hands a frame to the control thread; false if it was dropped because too many wait: in all, of its sort, or of its
+    /// sender in that sort.
     #[inline]
     pub fn pass(&mut self, port: PortId, frame: F) -> bool
     where
         F: Frame,
     {
-        let Some(claim) = self.waiting.claim(frame.bytes()) else {
-            self.waiting.refuse();
-            return false;
-        };
+        let Some(claim) = self.waiting.claim(frame.bytes()) else { return false };
         let is_passed = self.to_host.push((HostFrame { port, frame }, claim)).is_ok();
         if !is_passed {
-            self.waiting.release(claim);
-            self.waiting.refuse();
+            self.waiting.refuse(claim);
         }
         is_passed
     }
@@ -92,6 +89,16 @@ impl<F> WorkerMailbox<F> {
     /// Frames that the worker could not pass, because too many waited.
     pub fn refused(&self) -> u64 {
         self.waiting.refused()
+    }
+
+    /// Frames of ARP and neighbour discovery that the worker could not pass: answers of neighbours may be among them.
+    pub fn refused_of_neighbours(&self) -> u64 {
+        self.waiting.refused_of_neighbours()
+    }
+
+    /// Sets the appliance's own addresses, whose packets have a room of their own: answers to probes are among them.
+    pub fn set_own_addresses(&self, addresses: impl IntoIterator<Item = Address>) {
+        self.waiting.set_own(addresses);
     }
 
     /// Hands the worker a frame to send; false if it was dropped because too many wait.

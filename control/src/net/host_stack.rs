@@ -203,6 +203,11 @@ impl HostStack {
         self.neighbours.note_lost_frames(now);
     }
 
+    /// True if a claim to a neighbour's address waits for the word of the known MAC address.
+    pub fn has_claimed_neighbours(&self) -> bool {
+        self.neighbours.has_claimed()
+    }
+
     /// Stops resolving a neighbour.
     pub fn forget(&mut self, next_hop: NextHop) {
         self.neighbours.forget(next_hop);

@@ -155,6 +155,11 @@ impl Appliance {
         self.hosts.note_lost_frames(now);
     }
 
+    /// True if a claim to a neighbour's address waits for the word of the known MAC address.
+    pub fn has_claimed_neighbours(&self) -> bool {
+        self.hosts.iter().any(|(_, host)| host.has_claimed_neighbours())
+    }
+
     /// Does what is due at `now`, and publishes what has changed.
     pub fn poll(&mut self, now: Duration) {
         self.hosts.poll(now);

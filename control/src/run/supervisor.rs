@@ -22,6 +22,7 @@ mod flow_watch;
 mod hand_probes;
 mod load_watch;
 mod loop_watch;
+mod losses;
 mod neighbour_watch;
 mod operator;
 mod packet_tracer;
@@ -76,6 +77,7 @@ use endpoints_files::EndpointsFiles;
 use event_log::{EventLog, Note};
 use hand_probes::HandProbes;
 use loop_watch::LoopWatch;
+use losses::Losses;
 use neighbour_watch::NeighbourWatch;
 use plan_reader::PlanReader;
 use port_watch::PortWatch;
@@ -151,8 +153,9 @@ pub(super) struct Supervisor<P: Ports> {
     publish_latency: PublishLatency,
     heartbeat: Heartbeat,
     turns: u32,
-    /// Frames that workers could not pass on, when they were last counted.
+    /// Frames of ARP and neighbour discovery that workers could not pass on, when they were last counted.
     refused_frames: u64,
+    losses: Losses,
 }
 
 /// Waits until a probe in the path of traffic has something to send; for ever where there are no probes.
@@ -205,6 +208,7 @@ impl<P: Ports> Supervisor<P> {
             publish_latency: PublishLatency::new(appliance.state().snapshot_generation()),
             heartbeat: Heartbeat::of_unit(),
             refused_frames: 0,
+            losses: Losses::default(),
             appliance,
             turns: 0,
         };
@@ -350,6 +354,12 @@ impl<P: Ports> Supervisor<P> {
             // Questions to neighbours, and their answers, may wait with it.
             self.appliance.note_lost_frames(now);
         }
+        // A claim is decided within a second.
+        if (self.losses.is_due(now) || self.appliance.has_claimed_neighbours())
+            && self.losses.look(self.workers.ways(), now)
+        {
+            self.appliance.note_lost_frames(now);
+        }
         let notes = self.workers.watch(now);
         self.note_all(notes);
         let notes = self.neighbour_watch.look(&mut self.appliance, now);
@@ -366,7 +376,7 @@ impl<P: Ports> Supervisor<P> {
 
     /// Takes in the frames that the workers have passed on: for the host stack, or the answer to a probe.
     fn take_in_frames(&mut self, now: Duration) {
-        let refused = self.workers.refused();
+        let refused = self.workers.refused_of_neighbours();
         if std::mem::replace(&mut self.refused_frames, refused) != refused {
             self.appliance.note_lost_frames(now);
         }

@@ -23,7 +23,7 @@ use guideway_model::config::Config;
 use pcap_fixtures::packet::tcp::{ACK, SYN};
 use tokio::sync::oneshot;
 
-use crate::lan::{self, BACKENDS, CLIENTS, Lan, OWN_MAC};
+use crate::lan::{self, BACKENDS, CLIENTS, Lan, Layout, OWN_MAC};
 use crate::sources::Frames;
 use crate::toll::Toll;
 
@@ -45,6 +45,8 @@ const CONFIRMED_MS: u32 = 2_500;
 
 /// Packets of clients in each millisecond of the flood.
 const SEGMENTS_A_MS: u16 = 16;
+/// Milliseconds between two claims to the gateway's addresses, of which the first is answered for a second.
+const CLAIM_MS: u32 = 100;
 /// Milliseconds between two questions of the neighbour, and between two probes of all backends.
 const QUESTION_MS: u32 = 10;
 const PROBE_MS: u32 = 20;
@@ -149,8 +151,32 @@ pub(crate) fn flooded(frames: &Frames) -> Toll {
     flooded_with(CONFIG, frames)
 }
 
+/// Floods an appliance whose backends are behind the router by which the flood comes, while a stranger claims the router's
+/// addresses.
+pub(crate) fn flooded_by_gateway(frames: &Frames) -> Toll {
+    let mut config = CONFIG.replace(
+        "\"2001:db8::1/64\"]\n",
+        "\"2001:db8::1/64\"]\ngateways = [\"192.0.2.254\", \"2001:db8::fe\"]\n",
+    );
+    for (on_link, beyond) in [
+        ("\"192.0.2.11\"", "\"203.0.113.11\""),
+        ("\"192.0.2.12\"", "\"203.0.113.12\""),
+        ("\"2001:db8::d\"", "\"2001:db8:9::d\""),
+        ("\"2001:db8::e\"", "\"2001:db8:9::e\""),
+        ("endpoints =", "delivery = \"ipip\"\nendpoints ="),
+    ] {
+        config = config.replace(on_link, beyond);
+    }
+    config += "[network]\nipv4_address = \"192.0.2.1\"\nipv6_address = \"2001:db8::1\"\n";
+    flooded_in(Layout::BehindRouter, &config, frames)
+}
+
 /// Floods an appliance with this configuration.
 pub(crate) fn flooded_with(config: &str, frames: &Frames) -> Toll {
+    flooded_in(Layout::OnLink, config, frames)
+}
+
+fn flooded_in(layout: Layout, config: &str, frames: &Frames) -> Toll {
     // Everything that is drawn by lot on this thread comes out as it did before.
     fastrand::seed(7);
     let folder = tempfile::tempdir().unwrap();
@@ -180,10 +206,10 @@ pub(crate) fn flooded_with(config: &str, frames: &Frames) -> Toll {
         poll_loop: seeds.remove(0).poll_loop(vec![queues]),
         wire,
         now: 0,
-        lan: Lan::default(),
+        lan: Lan::new(layout),
         said: Vec::new(),
         segments: (0..CLIENTS).map(|number| lan::segment(number, ACK)).collect(),
-        questions: lan::questions(),
+        questions: lan::questions(layout),
         sent: Sent::default(),
         probes: Vec::new(),
     };
@@ -303,6 +329,9 @@ impl Site {
                     amid.insert(index * 5, question.clone());
                 }
                 self.sent.questions += self.questions.len() as u64;
+            }
+            if self.lan.layout == Layout::BehindRouter && passed.is_multiple_of(CLAIM_MS) {
+                amid.extend(lan::claims_to_gateway());
             }
             mix(&mut turn, amid);
             if passed.is_multiple_of(PROBE_MS) {

@@ -19,9 +19,35 @@ pub(crate) const BACKENDS: [(&str, &str, u8); 4] =
 /// Clients with a connection each, one in two over IPv6.
 pub(crate) const CLIENTS: u16 = 400;
 
+/// Addresses of the router, which is the gateway of backends that are not on the link.
+pub(crate) const GATEWAY: [&str; 2] = ["192.0.2.254", "2001:db8::fe"];
+/// Machine that claims the gateway's addresses.
+const CLAIMANT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x77];
+
+/// Way from the appliance to its backends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// On the link; a neighbour there asks the questions.
+    #[default]
+    OnLink,
+    /// Behind the router by which clients come, by IPIP; the router asks the questions.
+    BehindRouter,
+}
+
+impl Layout {
+    /// MAC and IP addresses of the machine that asks.
+    fn asker(self) -> ([u8; 6], [&'static str; 2]) {
+        match self {
+            Self::OnLink => (NEIGHBOUR_MAC, NEIGHBOUR),
+            Self::BehindRouter => (ROUTER_MAC, GATEWAY),
+        }
+    }
+}
+
 /// Everybody honest, and what they have heard of the appliance.
 #[derive(Default)]
 pub(crate) struct Lan {
+    pub(crate) layout: Layout,
     /// Backend of each client, by the last byte of its MAC address.
     backends: BTreeMap<u16, u8>,
     /// Packets of clients that came to the backend that had the first one.
@@ -75,54 +101,98 @@ pub(crate) fn discovery(
     Packet::between(from, to).ttl(255).icmp(kind, 0, flags).payload(&body).macs(mac, OWN_MAC).build()
 }
 
-/// Questions of the neighbour: for the VIPs' MAC addresses, and whether they are there.
-pub(crate) fn questions() -> [Vec<u8>; 4] {
+/// Questions of the one that asks: for the VIPs' MAC addresses, and whether they are there.
+pub(crate) fn questions(layout: Layout) -> [Vec<u8>; 4] {
+    let (mac, addresses) = layout.asker();
     let echo = |family: usize| {
-        let packet = Packet::between(NEIGHBOUR[family], VIP[family]).echo_request(7, 1).payload_len(24);
-        packet.macs(NEIGHBOUR_MAC, OWN_MAC).build()
+        let packet = Packet::between(addresses[family], VIP[family]).echo_request(7, 1).payload_len(24);
+        packet.macs(mac, OWN_MAC).build()
     };
-    let asked = discovery(135, 0, [NEIGHBOUR[1], VIP[1]], VIP[1], NEIGHBOUR_MAC, 1);
-    [arp(1, NEIGHBOUR_MAC, [[192, 0, 2, 50], [192, 0, 2, 100]]), asked, echo(0), echo(1)]
+    let asked = discovery(135, 0, [addresses[1], VIP[1]], VIP[1], mac, 1);
+    [arp(1, mac, [v4(addresses[0]), v4(VIP[0])]), asked, echo(0), echo(1)]
+}
+
+/// Claims of a stranger to the gateway's addresses, about which the appliance asks the router.
+pub(crate) fn claims_to_gateway() -> [Vec<u8>; 2] {
+    let [gateway, gateway6] = GATEWAY;
+    let unasked = discovery(136, 0x2000_0000, [gateway6, OWN[1]], gateway6, CLAIMANT_MAC, 2);
+    [arp(1, CLAIMANT_MAC, [v4(gateway); 2]), unasked]
+}
+
+fn v4(address: &str) -> [u8; 4] {
+    address.parse::<std::net::Ipv4Addr>().unwrap().octets()
 }
 
 impl Lan {
+    pub(crate) fn new(layout: Layout) -> Self {
+        Self { layout, ..Self::default() }
+    }
+
     /// Takes a frame that the appliance has sent; returns what is said to it.
     pub(crate) fn hear(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
-        if frame[..6] == NEIGHBOUR_MAC {
+        if self.is_answer(frame) {
             self.answers += 1;
             return None;
         }
         match frame[12..14] {
             [8, 6] if frame[21] == 1 => self.tell_mac(&frame[38..42]),
-            [8, 0] => self.take_packet(frame, &frame[26..30], &frame[34..]),
             [0x86, 0xdd] if frame[20] == 58 && frame[54] == 135 => self.tell_mac(&frame[62..78]),
-            [0x86, 0xdd] => self.take_packet(frame, &frame[22..38], &frame[54..]),
+            [8, 0] if frame[23] == IPIP => self.take_packet(frame[33], &frame[34..]),
+            [0x86, 0xdd] if frame[20] == IPV6_IN_IPV6 => self.take_packet(frame[53], &frame[54..]),
+            [8, 0] | [0x86, 0xdd] => self.take_packet(frame[5], &frame[14..]),
             _ => None,
         }
     }
 
-    /// The answer of the backend that is asked for its MAC address.
+    /// True if a frame answers a question of the one that asks.
+    fn is_answer(&self, frame: &[u8]) -> bool {
+        let (mac, [asker, asker6]) = self.layout.asker();
+        frame[..6] == mac
+            && match frame[12..14] {
+                [8, 6] => frame[21] == 2 && is(asker, &frame[38..42]),
+                [8, 0] => frame[23] == 1 && frame[34] == 0 && is(asker, &frame[30..34]),
+                [0x86, 0xdd] => {
+                    frame[20] == 58 && [136, 129].contains(&frame[54]) && is(asker6, &frame[38..54])
+                }
+                _ => false,
+            }
+    }
+
+    /// The answer of the backend, or of the gateway, that is asked for its MAC address.
     fn tell_mac(&self, asked: &[u8]) -> Option<Vec<u8>> {
         let last = asked[asked.len() - 1];
-        let (_, _, number) = *BACKENDS.iter().find(|(_, _, number)| *number == last)?;
-        let mac = [2, 0, 0, 0, 0, number];
+        let (mac, number) = match self.layout {
+            Layout::BehindRouter => (ROUTER_MAC, 0xfe),
+            Layout::OnLink => {
+                let (_, _, number) = *BACKENDS.iter().find(|(_, _, number)| *number == last)?;
+                ([2, 0, 0, 0, 0, number], number)
+            }
+        };
         if let Some(address) = asked.first_chunk::<4>().filter(|_| asked.len() == 4) {
-            return Some(arp(2, mac, [*address, [192, 0, 2, 1]]));
+            return (last == number).then(|| arp(2, mac, [*address, [192, 0, 2, 1]]));
         }
         let own = format!("2001:db8::{number:x}");
         is(&own, asked).then(|| discovery(136, 0x6000_0000, [&own, OWN[1]], &own, mac, 2))
     }
 
-    fn take_packet(&mut self, frame: &[u8], from: &[u8], segment: &[u8]) -> Option<Vec<u8>> {
-        let family = usize::from(from.len() == 16);
+    /// Takes a packet that has come to the backend of this number.
+    fn take_packet(&mut self, backend: u8, packet: &[u8]) -> Option<Vec<u8>> {
+        let (family, from, segment) = match packet[0] >> 4 {
+            4 => (0, &packet[12..16], &packet[20..]),
+            _ => (1, &packet[8..24], &packet[40..]),
+        };
         if is(OWN[family], from) {
-            return answer_of_probed(frame, family, segment);
+            let mac = match self.layout {
+                Layout::OnLink => [2, 0, 0, 0, 0, backend],
+                Layout::BehindRouter => ROUTER_MAC,
+            };
+            return answer_of_probed(mac, family, segment);
         }
         let is_client = if family == 0 { from[..2] == [10, 1] } else { from[..14] == CLIENTS_6 };
         if is_client {
             let number = u16::from_be_bytes([from[from.len() - 2], from[from.len() - 1]]);
-            let first = *self.backends.entry(number).or_insert(frame[5]);
-            if first == frame[5] {
+            let first = *self.backends.entry(number).or_insert(backend);
+            if first == backend {
                 self.delivered += 1;
             } else {
                 self.moved.insert(number);
@@ -135,8 +205,12 @@ impl Lan {
 /// Prefix of clients over IPv6.
 const CLIENTS_6: [u8; 14] = [0x20, 0x01, 0x0d, 0xb8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
 
-/// The segment that a backend answers a probe by.
-fn answer_of_probed(frame: &[u8], family: usize, segment: &[u8]) -> Option<Vec<u8>> {
+/// Protocols of the packets that go to backends behind the router.
+const IPIP: u8 = 4;
+const IPV6_IN_IPV6: u8 = 41;
+
+/// The segment that a backend answers a probe by, from a MAC address.
+fn answer_of_probed(mac: [u8; 6], family: usize, segment: &[u8]) -> Option<Vec<u8>> {
     let [port, to_port] = [0, 2].map(|at| u16::from_be_bytes([segment[at], segment[at + 1]]));
     let number = |at: usize| u32::from_be_bytes(*segment[at..].first_chunk().unwrap());
     let flags = match segment[13] {
@@ -147,5 +221,5 @@ fn answer_of_probed(frame: &[u8], family: usize, segment: &[u8]) -> Option<Vec<u
     };
     let answer = Packet::between(VIP[family], OWN[family]).tcp(to_port, port, flags);
     let answer = answer.seq(if flags & SYN != 0 { 1_000 } else { number(8) }).ack(number(4).wrapping_add(1));
-    Some(answer.macs([2, 0, 0, 0, 0, frame[5]], OWN_MAC).build())
+    Some(answer.macs(mac, OWN_MAC).build())
 }

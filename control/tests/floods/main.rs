@@ -8,6 +8,7 @@ mod besieged;
 mod datagrams;
 mod document;
 mod fragments;
+mod gateway;
 mod icmp;
 mod lan;
 mod link;

@@ -1,5 +1,5 @@
 //! No frames, at whatever times, make the appliance as a host on its links panic, keep more than its bounds, or send a
-//! frame that is no frame.
+//! frame that is no frame; and none gives a neighbour that answers every question another MAC address, though frames are lost.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -15,6 +15,10 @@ use guideway_dataplane::wire::ethernet::MacAddress;
 
 /// MAC address of the appliance.
 const OWN: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+/// MAC address and address of the neighbour that answers whatever it is asked.
+const FAITHFUL: [u8; 6] = [2, 0, 0, 0, 0, 0x0c];
+const FAITHFUL_ADDRESS: [u8; 4] = [192, 0, 2, 13];
 
 /// Length of an Ethernet header.
 const ETHERNET: usize = 14;
@@ -35,7 +39,7 @@ fn play(bytes: &mut Unstructured<'_>) -> Result<()> {
     let mut now = Duration::from_secs(1);
     let mut host = host(now);
     while !bytes.is_empty() {
-        match bytes.int_in_range(0..=5)? {
+        match bytes.int_in_range(0..=9)? {
             // As the wire may have it.
             0 => {
                 host.handle(PortId(bytes.int_in_range(0..=1)?), frame(bytes)?, now);
@@ -50,20 +54,54 @@ fn play(bytes: &mut Unstructured<'_>) -> Result<()> {
                 now += Duration::from_millis(u64::from(bytes.arbitrary::<u16>()?));
                 host.poll(now);
                 drop(host.events());
+                send(&mut host, now);
+                assert_eq!(
+                    host.mac(faithful()),
+                    Some(MacAddress(FAITHFUL)),
+                    "it has answered every question"
+                );
             }
             4 => {
                 let address = Address::from(IpAddr::from(bytes.arbitrary::<[u8; 4]>()?));
                 let next_hop = NextHop { link: LinkId(bytes.int_in_range(0..=1)?), address };
-                if host.resolve(next_hop, now).is_ok() && bytes.arbitrary()? {
+                if host.resolve(next_hop, now).is_ok() && bytes.arbitrary()? && next_hop != faithful() {
                     host.forget(next_hop);
                 }
             }
-            _ => send(&mut host),
+            5 => host.note_lost_frames(now),
+            6 => {
+                let address = Address::v4([192, 0, 2, bytes.arbitrary()?]);
+                host.doubt(NextHop { link: LinkId(0), address }, now);
+            }
+            7 => {
+                let refused = host.take_refused_claims();
+                assert!(
+                    refused.values().all(|refused| refused.count > 0 && refused.claimed != refused.known)
+                );
+            }
+            // Claims of many to the address of the one that answers.
+            8 => {
+                let claimant = [2, 0, 0, 0, 1, bytes.arbitrary()?];
+                let operation = bytes.int_in_range(1..=2)?;
+                host.handle(PortId(0), &arp(operation, claimant), now);
+            }
+            _ => send(&mut host, now),
         }
     }
     host.poll(now + Duration::from_secs(60));
-    send(&mut host);
+    send(&mut host, now + Duration::from_secs(60));
     Ok(())
+}
+
+/// Neighbour that answers whatever it is asked.
+fn faithful() -> NextHop {
+    NextHop { link: LinkId(0), address: Address::v4(FAITHFUL_ADDRESS) }
+}
+
+/// ARP message to the appliance by which a MAC address has that neighbour's address.
+fn arp(operation: u8, mac: [u8; 6]) -> Vec<u8> {
+    let head = [&OWN[..], &mac, &[8, 6, 0, 1, 8, 0, 6, 4, 0, operation]].concat();
+    [&head[..], &mac, &FAITHFUL_ADDRESS, &OWN, &[192, 0, 2, 1], &[0; 18]].concat()
 }
 
 /// Host on an untagged link and on one in a VLAN, with VIPs that it always answers for and one that it has announced.
@@ -94,6 +132,10 @@ fn host(now: Duration) -> HostStack {
     {
         host.resolve(NextHop { link: LinkId(link), address: address(of) }, now).expect("there is room");
     }
+    host.resolve(faithful(), now).expect("there is room");
+    host.poll(now);
+    send(&mut host, now);
+    assert_eq!(host.mac(faithful()), Some(MacAddress(FAITHFUL)));
     host
 }
 
@@ -138,13 +180,19 @@ fn make_whole(frame: &mut [u8]) {
     }
 }
 
-/// Takes all that waits to be sent.
-fn send(host: &mut HostStack) {
+/// Takes all that waits to be sent; questions to the neighbour that answers are answered.
+fn send(host: &mut HostStack, now: Duration) {
     let mut queued = 0;
+    let mut asked = false;
     while let Some(outgoing) = host.transmit() {
         assert!(outgoing.bytes.len() >= 60, "a frame shorter than Ethernet has");
         assert_eq!(outgoing.bytes[6..12], OWN, "a frame from another address than the appliance's own");
         queued += outgoing.bytes.len();
+        let bytes = &outgoing.bytes;
+        asked |= bytes[12..14] == [8, 6] && bytes[21] == 1 && bytes[38..42] == FAITHFUL_ADDRESS;
+    }
+    if asked {
+        host.handle(PortId(0), &arp(2, FAITHFUL), now);
     }
     assert!(queued <= MAX_QUEUED_BYTES, "{queued} bytes waited");
 }

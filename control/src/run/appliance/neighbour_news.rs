@@ -1,6 +1,6 @@
 //! News of neighbours, for the log: whose MAC address has changed, whose address was claimed in vain, and who needs them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use guideway_dataplane::address::Address;
 use guideway_dataplane::ingress::NetworkId;
@@ -23,9 +23,14 @@ pub struct NeighbourChange {
 pub struct NeighbourUsers {
     /// True if the neighbour is a gateway of its link.
     pub is_gateway: bool,
-    /// Backends that packets are sent to by this neighbour, by service and name.
+    /// First backends that packets are sent to by this neighbour, by service and name.
     pub backends: Vec<(String, String)>,
+    /// Number of the other backends, which are not named.
+    pub more: usize,
 }
+
+/// Backends that are named of a neighbour: a gateway may have a million of them.
+const BACKENDS_NAMED: usize = 3;
 
 /// Changes that nobody has been told of; one for each neighbour, however often it has changed.
 #[derive(Debug, Default)]
@@ -58,23 +63,35 @@ impl Appliance {
         self.hosts.take_refused_claims()
     }
 
-    /// Backends and gateways that a neighbour is.
-    pub fn users_of(&self, network: NetworkId, next_hop: NextHop) -> NeighbourUsers {
-        let mut users = NeighbourUsers::default();
-        if !self.hosts.has(network) {
-            return users;
-        }
-        let host = self.host(network);
-        let link = host.link(next_hop.link);
-        users.is_gateway = [link.ipv4_gateway, link.ipv6_gateway].contains(&Some(next_hop.address));
-        for (name, service) in
-            self.state.services().iter().filter(|(_, service)| service.network() == network)
-        {
-            let by_it = service.backends().filter(|backend| {
-                let address = Address::from(backend.endpoint.address);
-                backend.next_hop_mac().is_none() && host.next_hop(address) == Some(next_hop)
-            });
-            users.backends.extend(by_it.map(|backend| (name.to_owned(), backend.endpoint.name.to_string())));
+    /// Backends and gateways that these neighbours are, by one look at each backend of their networks.
+    pub fn users_of(
+        &self,
+        neighbours: &BTreeSet<(NetworkId, NextHop)>,
+    ) -> BTreeMap<(NetworkId, NextHop), NeighbourUsers> {
+        let mut users: BTreeMap<_, _> =
+            neighbours.iter().map(|neighbour| (*neighbour, NeighbourUsers::default())).collect();
+        let networks: BTreeSet<NetworkId> = neighbours.iter().map(|(network, _)| *network).collect();
+        for network in networks.into_iter().filter(|network| self.hosts.has(*network)) {
+            let host = self.host(network);
+            for ((_, next_hop), users) in users.iter_mut().filter(|((of, _), _)| *of == network) {
+                let link = host.link(next_hop.link);
+                users.is_gateway = [link.ipv4_gateway, link.ipv6_gateway].contains(&Some(next_hop.address));
+            }
+            let services = self.state.services().iter().filter(|(_, service)| service.network() == network);
+            for (name, service) in services {
+                for backend in service.backends().filter(|backend| backend.next_hop_mac().is_none()) {
+                    let next_hop = host.next_hop(Address::from(backend.endpoint.address));
+                    let Some(users) = next_hop.and_then(|next_hop| users.get_mut(&(network, next_hop)))
+                    else {
+                        continue;
+                    };
+                    if users.backends.len() < BACKENDS_NAMED {
+                        users.backends.push((name.to_owned(), backend.endpoint.name.to_string()));
+                    } else {
+                        users.more += 1;
+                    }
+                }
+            }
         }
         users
     }
@@ -82,6 +99,12 @@ impl Appliance {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use guideway_model::config::Config;
+    use guideway_model::forwarding_state::Setup;
+
+    use super::super::Nic;
     use super::*;
     use crate::net::host_stack::LinkId;
 
@@ -99,5 +122,42 @@ mod tests {
         news.take_in([event(second, first), event(third, second)]);
         let change = NeighbourChange { before: MACS[0], now: MACS[2] };
         assert_eq!(news.0, BTreeMap::from([((NetworkId(0), next_hop), change)]));
+    }
+
+    #[test]
+    fn neighbours_are_named_by_their_first_backends_and_a_number_and_strangers_by_nobody() {
+        let endpoints: String = (11..20)
+            .map(|host| {
+                let beyond = if host < 13 { "192.0.2" } else { "203.0.113" };
+                format!("{{ name = \"b{host}\", ip_address = \"{beyond}.{host}\" }},")
+            })
+            .collect();
+        let text = format!(
+            "[network]\nipv4_address = \"192.0.2.1\"\n[[port]]\nname = \"lan\"\ndevice = \"net_null0\"\n\
+             ip_addresses = [\"192.0.2.1/24\"]\ngateways = [\"192.0.2.254\"]\n\
+             [[forwarding_rule]]\nname = \"web\"\nip_address = \"192.0.2.100\"\nports = [80]\n\
+             backend_service = \"web\"\n\
+             [[backend_service]]\nname = \"web\"\nhealth_checks = [\"alive\"]\nbackends = [{{ group = \"web\" }}]\n\
+             [[health_check]]\nname = \"alive\"\ntype = \"TCP\"\nport = 80\n\
+             [[backend_group]]\nname = \"web\"\ndelivery = \"ipip\"\nendpoints = [{endpoints}]\n"
+        );
+        let config = Config::parse("test", &text).unwrap_or_else(|errors| panic!("{errors}"));
+        let nic = Nic { mac: MACS[0], offloads_udp_checksum: false };
+        let appliance = Appliance::new(config, &[nic], Setup::OFFLINE, Duration::ZERO);
+        let of = |host| (NetworkId(0), NextHop { link: LinkId(0), address: Address::v4([192, 0, 2, host]) });
+        let elsewhere = (NetworkId(7), of(11).1);
+        let asked = BTreeSet::from([of(254), of(11), of(66), elsewhere]);
+        let named =
+            |names: &[&str]| names.iter().map(|name| ("web".to_owned(), (*name).to_owned())).collect();
+        let gateway = NeighbourUsers { is_gateway: true, backends: named(&["b13", "b14", "b15"]), more: 4 };
+        let backend = NeighbourUsers { backends: named(&["b11"]), ..NeighbourUsers::default() };
+        let nobody = NeighbourUsers::default();
+        let expected = BTreeMap::from([
+            (of(254), gateway),
+            (of(11), backend),
+            (of(66), nobody.clone()),
+            (elsewhere, nobody),
+        ]);
+        assert_eq!(appliance.users_of(&asked), expected);
     }
 }

@@ -12,8 +12,10 @@ use super::port_watch::Step;
 use crate::run::ports::Ports;
 
 impl<P: Ports> Supervisor<P> {
-    /// Tells the ports' devices which addresses they are to take frames for.
+    /// Tells workers the appliance's own addresses, and the ports' devices which addresses they are to take frames for.
     pub(super) fn tell_addresses(&self) {
+        let own = self.appliance.hosts().flat_map(|(_, host)| host.links());
+        self.workers.set_own_addresses(own.flat_map(|link| &link.addresses).map(|own| own.address).collect());
         for (index, name) in self.port_watch.names().enumerate() {
             let ports = self.workers.ports();
             let mac = self.appliance.config().mac_of_port(index).map(MacAddress);

@@ -3,7 +3,7 @@
 //! Anybody on a link can cause these, millions of times: an event is worth its room while it is rare. So no more than so many
 //! name a neighbour within a time, and a number stands for the rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use guideway_dataplane::ingress::NetworkId;
@@ -21,9 +21,6 @@ const NAMED: u64 = 20;
 
 /// Time between two events of claims to one neighbour's address.
 const REFUSED_EVERY: Duration = Duration::from_secs(60);
-
-/// Backends that an event names.
-const BACKENDS_NAMED: usize = 3;
 
 /// Watch of the neighbours.
 #[derive(Debug, Default)]
@@ -70,20 +67,27 @@ impl NeighbourWatch {
     /// Looks at what has happened since the last look.
     pub(super) fn look(&mut self, appliance: &mut Appliance, now: Duration) -> Vec<Note> {
         let mut notes = self.summaries(now);
-        for (network, next_hop, change) in appliance.take_neighbour_changes() {
-            if self.changes.admits(now) {
-                let users = appliance.users_of(network, next_hop);
-                let note = note(EventKind::NeighborChanged, &users, changed(next_hop, &users, change));
-                notes.push(note.in_network(appliance.state().network_name(network)));
-            }
+        let mut changes = appliance.take_neighbour_changes();
+        changes.retain(|_| self.changes.admits(now));
+        let mut refusals = self.due_refusals(appliance.take_refused_claims(), now);
+        refusals.retain(|_| self.refusals.admits(now));
+        if changes.is_empty() && refusals.is_empty() {
+            return notes;
         }
-        for (network, next_hop, claims) in self.due_refusals(appliance.take_refused_claims(), now) {
-            if self.refusals.admits(now) {
-                let users = appliance.users_of(network, next_hop);
-                let note = note(EventKind::NeighborClaimRefused, &users, refused(next_hop, &users, claims));
-                notes.push(note.in_network(appliance.state().network_name(network)));
-            }
-        }
+        let changed_ones = changes.iter().map(|(network, next_hop, _)| (*network, *next_hop));
+        let claimed_ones = refusals.iter().map(|(network, next_hop, _)| (*network, *next_hop));
+        let users = appliance.users_of(&changed_ones.chain(claimed_ones).collect::<BTreeSet<_>>());
+        let name = |network| appliance.state().network_name(network);
+        notes.extend(changes.into_iter().map(|(network, next_hop, change)| {
+            let users = &users[&(network, next_hop)];
+            let text = changed(next_hop, users, change);
+            note(EventKind::NeighborChanged, users, text).in_network(name(network))
+        }));
+        notes.extend(refusals.into_iter().map(|(network, next_hop, claims)| {
+            let users = &users[&(network, next_hop)];
+            let text = refused(next_hop, users, claims);
+            note(EventKind::NeighborClaimRefused, users, text).in_network(name(network))
+        }));
         notes
     }
 
@@ -162,8 +166,8 @@ fn refused(next_hop: NextHop, users: &NeighbourUsers, claims: RefusedClaims) -> 
 fn words(users: &NeighbourUsers) -> String {
     let gateway = users.is_gateway.then(|| "gateway".to_owned());
     let backends = users.backends.iter().map(|(service, backend)| format!("backend {backend} of {service}"));
-    let named: Vec<String> = gateway.into_iter().chain(backends.take(BACKENDS_NAMED)).collect();
-    let more = match users.backends.len().saturating_sub(BACKENDS_NAMED) {
+    let named: Vec<String> = gateway.into_iter().chain(backends).collect();
+    let more = match users.more {
         0 => String::new(),
         more => format!(" and {more} more backends"),
     };
@@ -222,7 +226,8 @@ mod tests {
         let backend = |number: u32| ("web".to_owned(), format!("b{number}"));
         let users = |is_gateway, backends: u32| NeighbourUsers {
             is_gateway,
-            backends: (0..backends).map(backend).collect(),
+            backends: (0..backends.min(3)).map(backend).collect(),
+            more: backends.saturating_sub(3) as usize,
         };
         let change = NeighbourChange { before: claims(1).known, now: claims(1).claimed };
         assert_eq!(

@@ -4,12 +4,14 @@
 
 use std::time::Duration;
 
+use guideway_dataplane::address::Address;
 use guideway_dataplane::egress::PortId;
 use guideway_dataplane::frame::Frame;
 use guideway_engine::counters::{Adoption, WorkerCounters};
 
 use super::event_log::Note;
 use super::load_watch::{self, LoadWatch};
+use super::losses::Way;
 use super::watchdog::{self, Watchdog};
 use crate::api::view::{self, EventKind};
 use crate::run::ports::Ports;
@@ -44,9 +46,27 @@ impl<P: Ports> Workers<P> {
         }
     }
 
-    /// Frames that the workers could not pass on, because too many waited.
-    pub(super) fn refused(&self) -> u64 {
-        self.ends.iter().map(|worker| worker.mailbox.refused()).sum()
+    /// Frames of ARP and neighbour discovery that the workers could not pass on, because too many waited.
+    pub(super) fn refused_of_neighbours(&self) -> u64 {
+        self.ends.iter().map(|worker| worker.mailbox.refused_of_neighbours()).sum()
+    }
+
+    /// Ways on which frames may be lost: each port's device, inwards; each worker's rings of devices, and the way from here to
+    /// the workers, outwards.
+    pub(super) fn ways(&self) -> Vec<Way> {
+        let port = |port: view::PortStats| Way { through: port.received, lost: port.missed + port.no_mbuf };
+        let worker = |worker: &WorkerEnd<P::Frame>| {
+            let io = worker.counters.read().io;
+            Way { through: io.sent, lost: io.tx_full }
+        };
+        let ports = self.ports.stats().into_iter().map(port);
+        let own = Way { through: 0, lost: self.unsent };
+        ports.chain(self.ends.iter().map(worker)).chain([own]).collect()
+    }
+
+    /// Tells the workers the appliance's own addresses, whose packets wait in a room of their own.
+    pub(super) fn set_own_addresses(&self, addresses: Vec<Address>) {
+        self.ends.iter().for_each(|worker| worker.mailbox.set_own_addresses(addresses.iter().copied()));
     }
 
     /// A frame of these bytes, to be changed and then sent; none, which is counted, where there is no memory for it.
