@@ -50,9 +50,14 @@ impl KernelDrops {
         drops
     }
 
-    /// Sockets of a device that was opened anew, with what was counted before.
+    /// Counts for the last time before the device closes its sockets, whose numbers the kernel gives to others then.
+    pub(super) fn keep(&mut self) {
+        *self = Self { counted: self.count(), ..Self::default() };
+    }
+
+    /// Goes on with the sockets of a device that was opened anew, after [`keep`](Self::keep).
     pub(super) fn follow(&mut self, next: Self) {
-        *self = Self { counted: self.count(), ..next };
+        *self = Self { counted: self.counted, ..next };
     }
 
     /// Frames that were dropped since the device was first opened.
@@ -82,8 +87,14 @@ mod tests {
     fn sockets_that_are_no_more_tell_nothing_and_what_was_counted_stays() {
         let mut drops = KernelDrops { packet: vec![-1], xdp: vec![-1], counted: 5 };
         assert_eq!(drops.count(), 5);
+        drops.keep();
+        assert_eq!(
+            drops,
+            KernelDrops { counted: 5, ..KernelDrops::default() },
+            "closed sockets are asked nothing"
+        );
         drops.follow(KernelDrops { packet: vec![-1], ..KernelDrops::default() });
-        assert_eq!(drops.count(), 5);
+        assert_eq!((drops.count(), drops.packet), (5, vec![-1]));
         assert_eq!(KernelDrops::of("net_null", None, &OpenBefore::look("net_null")), KernelDrops::default());
     }
 }
