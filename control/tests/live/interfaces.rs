@@ -1,4 +1,5 @@
-//! The kernel's interface below a virtual device: its link goes down, and it is deleted and made anew under a running appliance.
+//! The kernel's interface below a virtual device: its link goes down, and it is deleted and made anew, or moved to another namespace and
+//! back, under a running appliance.
 
 use std::net::UdpSocket;
 
@@ -90,6 +91,33 @@ fn a_deleted_interface_withdraws_announcements_and_is_taken_again_with_its_conne
         assert!(ports[0].link_up && ports[0].resets == 1, "{ports:?}");
         let told = [EventKind::LinkDown, EventKind::PortReset, EventKind::LinkUp];
         assert_eq!(told.map(|kind| count(&appliance, kind)), [1, 1, 1]);
+    }
+}
+
+#[test]
+fn an_interface_that_is_moved_to_another_namespace_and_back_is_taken_again_with_its_connections() {
+    for device in [Device::AfPacket, Device::AfXdp] {
+        let lab = Lab::new(1, 2);
+        let _backends = Backend::all(&lab, 2);
+        let setup = Setup { device, neighbor_replies: "ALWAYS", ..Setup::of(2) };
+        let appliance = Appliance::start(&lab, 0, &setup);
+        let mut kept = Conversation::several(&lab, Vip::OnLink.web(Family::V4), 4);
+        // For longer than a look at the interface takes to come, and for less.
+        for (resets, is_seen_away) in [(1, true), (2, false)] {
+            lab.move_away_and_back(0, || {
+                let told = || (count(&appliance, EventKind::LinkDown) >= resets).then_some(());
+                if is_seen_away {
+                    within(PATIENCE, told).expect("the link is down");
+                }
+            });
+            let told = [EventKind::LinkDown, EventKind::PortReset, EventKind::LinkUp];
+            let counts = || told.map(|kind| count(&appliance, kind));
+            let all = within(PATIENCE, || (counts() == [resets; 3]).then_some(()));
+            all.unwrap_or_else(|| panic!("{device:?}: {resets} of each, and not {:?}", counts()));
+            appliance.wait_for_health();
+            go_on(&mut kept, "the interface was moved away and back");
+            assert_eq!(lab.curl(Vip::Routed.web(Family::V4), 5).len(), 5);
+        }
     }
 }
 

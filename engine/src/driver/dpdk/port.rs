@@ -387,10 +387,15 @@ impl<'eal> Port<'eal> {
 
     /// State of the link, for whoever watches it at regular times: from what he sees, a device that has to be reset is found.
     pub fn watch_link(&self) -> Link {
-        let link = self.link();
         if !self.is_usable() {
-            return link;
+            return self.link();
         }
+        if self.drops.borrow().are_cut_off()
+            && let Some(interface) = self.interface.borrow().as_ref()
+        {
+            interface.miss();
+        }
+        let link = self.link();
         if self.interface_state() == Some(InterfaceState::Replaced) {
             signals::ask_for_reset(self.port.id());
         }
