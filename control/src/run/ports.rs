@@ -36,9 +36,9 @@ pub enum PortInterface {
     /// The device has its interface, or needs none.
     #[default]
     Present,
-    /// The interface was deleted.
+    /// The interface was deleted, or moved to another network namespace.
     Gone,
-    /// The interface was deleted, and can be taken anew: the device asks for a reset.
+    /// The interface was gone, and can be taken anew: the device asks for a reset.
     Replaced,
 }
 

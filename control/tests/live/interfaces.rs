@@ -1,6 +1,10 @@
-//! The kernel's interface below a virtual device: its link goes down, and it is deleted and made anew under a running appliance.
+//! The kernel's interface below a virtual device: its link goes down, and it is deleted and made anew, or moved to another namespace and
+//! back, under a running appliance.
+
+use std::net::UdpSocket;
 
 use guideway::api::view::{AnnouncementReason, EventKind};
+use rustix::process::Signal;
 
 use crate::lab::Lab;
 use crate::lab::address::{Family, Vip};
@@ -10,6 +14,9 @@ use crate::lab::bird::{Birds, next_hops};
 use crate::lab::conversation::{Conversation, go_on};
 use crate::lab::patience::{PATIENCE, within};
 use crate::lab::setup::{Device, Setup};
+
+/// Datagrams of a flood, which are more than any ring here holds.
+const FLOOD: usize = 20_000;
 
 /// Waits until the router has these of the appliances as next hops.
 fn wait_for_hops(lab: &Lab, expected: &[usize]) {
@@ -25,6 +32,31 @@ fn count(appliance: &Appliance<'_>, kind: EventKind) -> usize {
     appliance.events().iter().filter(|event| event.kind == kind).count()
 }
 
+/// Counters of the only port: received, sent, missed, errors of both directions, and without a buffer.
+fn counters(appliance: &Appliance<'_>) -> [u64; 6] {
+    let port = &appliance.stats().ports[0];
+    [port.received, port.sent, port.missed, port.rx_errors, port.tx_errors, port.no_mbuf]
+}
+
+/// Has the kernel drop frames below the device of an appliance, which stands still meanwhile; returns the counters then.
+fn miss(lab: &Lab, appliance: &Appliance<'_>) -> [u64; 6] {
+    let socket = lab.client().inside(|| UdpSocket::bind("0.0.0.0:0")).expect("a port is free");
+    appliance.signal(Signal::STOP);
+    for _ in 0..FLOOD {
+        // The queue of the client's device may be full.
+        let _ = socket.send_to(b"who?", Vip::OnLink.echo(Family::V4));
+    }
+    appliance.signal(Signal::CONT);
+    let missed = within(PATIENCE, || Some(counters(appliance)).filter(|counters| counters[2] > 0));
+    missed.unwrap_or_else(|| panic!("the rings hold {FLOOD} datagrams"))
+}
+
+/// Checks that no counter of the port has gone backwards.
+fn assert_monotone(appliance: &Appliance<'_>, before: [u64; 6]) {
+    let now = counters(appliance);
+    assert!(before.iter().zip(&now).all(|(before, now)| before <= now), "{before:?} became {now:?}");
+}
+
 #[test]
 fn a_deleted_interface_withdraws_announcements_and_is_taken_again_with_its_connections() {
     for device in [Device::AfPacket, Device::AfXdp] {
@@ -36,9 +68,11 @@ fn a_deleted_interface_withdraws_announcements_and_is_taken_again_with_its_conne
         let appliance = Appliance::start(&lab, 0, &setup);
         wait_for_hops(&lab, &[0]);
         let mut kept = Conversation::several(&lab, Vip::OnLink.web(Family::V4), 4);
+        let before = miss(&lab, &appliance);
 
         lab.appliance(0).ip("link delete eth0\n");
         wait_for_hops(&lab, &[]);
+        assert_monotone(&appliance, before);
         let reason = appliance.status().announcements[0].reason;
         assert!(
             matches!(reason, AnnouncementReason::LinkDown | AnnouncementReason::TooFewHealthy),
@@ -49,6 +83,7 @@ fn a_deleted_interface_withdraws_announcements_and_is_taken_again_with_its_conne
 
         lab.connect_again(0);
         wait_for_hops(&lab, &[0]);
+        assert_monotone(&appliance, before);
         appliance.wait_for_health();
         go_on(&mut kept, "the interface was deleted and made anew");
         assert_eq!(lab.curl(Vip::Routed.web(Family::V4), 5).len(), 5);
@@ -56,6 +91,33 @@ fn a_deleted_interface_withdraws_announcements_and_is_taken_again_with_its_conne
         assert!(ports[0].link_up && ports[0].resets == 1, "{ports:?}");
         let told = [EventKind::LinkDown, EventKind::PortReset, EventKind::LinkUp];
         assert_eq!(told.map(|kind| count(&appliance, kind)), [1, 1, 1]);
+    }
+}
+
+#[test]
+fn an_interface_that_is_moved_to_another_namespace_and_back_is_taken_again_with_its_connections() {
+    for device in [Device::AfPacket, Device::AfXdp] {
+        let lab = Lab::new(1, 2);
+        let _backends = Backend::all(&lab, 2);
+        let setup = Setup { device, neighbor_replies: "ALWAYS", ..Setup::of(2) };
+        let appliance = Appliance::start(&lab, 0, &setup);
+        let mut kept = Conversation::several(&lab, Vip::OnLink.web(Family::V4), 4);
+        // For longer than a look at the interface takes to come, and for less.
+        for (resets, is_seen_away) in [(1, true), (2, false)] {
+            lab.move_away_and_back(0, || {
+                let told = || (count(&appliance, EventKind::LinkDown) >= resets).then_some(());
+                if is_seen_away {
+                    within(PATIENCE, told).expect("the link is down");
+                }
+            });
+            let told = [EventKind::LinkDown, EventKind::PortReset, EventKind::LinkUp];
+            let counts = || told.map(|kind| count(&appliance, kind));
+            let all = within(PATIENCE, || (counts() == [resets; 3]).then_some(()));
+            all.unwrap_or_else(|| panic!("{device:?}: {resets} of each, and not {:?}", counts()));
+            appliance.wait_for_health();
+            go_on(&mut kept, "the interface was moved away and back");
+            assert_eq!(lab.curl(Vip::Routed.web(Family::V4), 5).len(), 5);
+        }
     }
 }
 

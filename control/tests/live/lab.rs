@@ -148,6 +148,18 @@ impl Lab {
         plug(&self.switch, &format!("appliance{number}"), self.appliance(number), "eth0");
     }
 
+    /// Moves the device of an appliance to another namespace with its index, and after `meanwhile` back.
+    pub(crate) fn move_away_and_back(&self, number: usize, meanwhile: impl FnOnce()) {
+        let appliance = self.appliance(number);
+        let away = Namespace::new(next_number(), "away");
+        let before = appliance.index("eth0");
+        appliance.ip(&format!("link set eth0 netns {}\n", away.name()));
+        meanwhile();
+        away.ip(&format!("link set eth0 netns {}\n", appliance.name()));
+        appliance.ip("link set eth0 up\n");
+        assert_eq!(appliance.index("eth0"), before, "another interface by its index is another matter");
+    }
+
     /// Pulls a cable out of the switch: the host at its other end has no carrier any more.
     pub(crate) fn unplug(&self, port: &str) {
         self.switch.ip(&format!("link set {port} down\n"));

@@ -55,7 +55,7 @@ fn of_six_starts_at_once_one_runs_and_five_say_why_not() {
         assert_eq!(status.code(), Some(1), "{said}");
         let last = said.lines().last().unwrap_or_default();
         let answered = "error: admin socket: another appliance answers on ";
-        let claimed = "error: port `lan`: another appliance forwards by eth0, and both would forward each packet: stop it, or ";
+        let claimed = "error: port `lan`: another appliance forwards by eth0, and both would forward each packet: stop it (process ";
         assert!(last.starts_with(answered) || last.starts_with(claimed), "{said}");
     }
     assert_eq!(lab.curl(Vip::OnLink.web(Family::V4), 20).len(), 20, "the one that is left serves");
@@ -87,6 +87,44 @@ fn an_interface_has_one_appliance_whatever_its_configuration() {
         None => next.stderr().contains("forwarding").then_some(()),
     });
     forwards.expect("the next one starts");
+}
+
+/// Program of the user `nobody` that takes the name by which eth0 of its namespace is claimed, and listens by it if told to.
+const SQUATTER: &str = r#"
+import os, socket, sys, time
+os.setuid(65534)
+taken = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+taken.bind("\0guideway-forwards-by-eth0")
+if sys.argv[1] == "listen":
+    taken.listen()
+print("taken", file=sys.stderr, flush=True)
+time.sleep(600)
+"#;
+
+#[test]
+fn a_claim_that_another_user_holds_is_told_with_process_and_user() {
+    let lab = Lab::new(1, 1);
+    let _backends = Backend::all(&lab, 1);
+    let toml = Setup::of(1).toml(0, &socket(&lab, 0));
+    fs::write(config(&lab, 0), &toml).expect("the lab's directory can be written");
+    for how in ["listen", "bind"] {
+        let mut command = lab.appliance(0).command("python3");
+        command.args(["-c", SQUATTER, how]);
+        let squatter = Process::start(lab.directory(), "squatter", command);
+        let taken = within(PATIENCE, || squatter.stderr().contains("taken").then_some(()));
+        taken.unwrap_or_else(|| panic!("the name can be taken: {}", squatter.stderr()));
+        let ended = start(&lab, &config(&lab, 0)).finish(PATIENCE);
+        assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+        let expected = if how == "listen" {
+            format!("error: port `lan`: process {} of user nobody holds the claim on eth0 (", squatter.id())
+        } else {
+            "error: port `lan`: a process that is no appliance, or hangs, holds the claim on eth0: end it (`ss -xap"
+                .to_owned()
+        };
+        assert!(ended.stderr.starts_with(&expected), "{}", ended.stderr);
+    }
+    let appliance = Appliance::start_with(&lab, 0, &toml);
+    assert!(appliance.is_healthy());
 }
 
 fn metrics() -> String {

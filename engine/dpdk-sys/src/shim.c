@@ -4,6 +4,7 @@
 
 #include "shim.h"
 
+#include <errno.h>
 #include <linux/if_packet.h>
 #include <linux/if_xdp.h>
 #include <net/if.h>
@@ -98,6 +99,23 @@ uint64_t guideway_xdp_socket_drops(int socket) {
 	socklen_t length = sizeof(stats);
 
 	return getsockopt(socket, SOL_XDP, XDP_STATISTICS, &stats, &length) == 0 ? stats.rx_ring_full : 0;
+}
+
+int guideway_socket_is_cut_off(int socket) {
+	struct sockaddr_ll address = { 0 };
+	socklen_t length = sizeof(int);
+	int domain = 0, error = 0;
+
+	if (getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &domain, &length) != 0)
+		return 0;
+	if (domain == AF_XDP) {
+		/* The kernel notes it when the interface is unregistered, and at no other time. */
+		length = sizeof(error);
+		return getsockopt(socket, SOL_SOCKET, SO_ERROR, &error, &length) == 0 && error == ENETDOWN;
+	}
+	length = sizeof(address);
+	return domain == AF_PACKET && getsockname(socket, (struct sockaddr *)&address, &length) == 0
+		&& address.sll_ifindex == -1;
 }
 
 int guideway_link(uint16_t port, uint8_t *up, uint32_t *speed_mbps) {

@@ -90,6 +90,8 @@ uint64_t guideway_packet_socket_drops(int socket);
 /* Frames that the kernel has dropped since an AF_XDP socket was opened, as its ring was full; the socket counts others
  * apart, which its driver tells. */
 uint64_t guideway_xdp_socket_drops(int socket);
+/* True once the interface that a packet or AF_XDP socket was bound to has left the namespace; of AF_XDP it is told once. */
+int guideway_socket_is_cut_off(int socket);
 /* Makes DPDK log to memory of our own, for good; with echo, to standard error besides. Returns 0, or -1 without
  * memory. */
 int guideway_log_open(int echo);

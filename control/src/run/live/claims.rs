@@ -2,14 +2,21 @@
 //! and each would forward it.
 //!
 //! A claim is an abstract Unix socket of a name. The kernel keeps these apart by network namespaces, as it does interfaces,
-//! and gives them up with their process, however that ends.
+//! and gives them up with their process, however that ends. Such a name has no permissions, and any local user may take it: the socket
+//! listens, so that the kernel tells a second process whose it is.
 
 use std::fmt;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::thread;
+use std::time::Duration;
 
 use guideway_model::config::Port;
+use nix::sys::socket::sockopt::PeerCredentials;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket};
+use nix::unistd::{Uid, User};
 
 /// Arguments of virtual devices that name an interface.
 const KEYS: [&str; 4] = ["iface", "rx_iface", "rx_iface_in", "tx_iface"];
@@ -17,7 +24,21 @@ const KEYS: [&str; 4] = ["iface", "rx_iface", "rx_iface_in", "tx_iface"];
 /// Interfaces of all ports, claimed until this value is dropped.
 #[derive(Debug)]
 pub(super) struct Claims {
-    _sockets: Vec<UnixDatagram>,
+    _sockets: Vec<UnixListener>,
+}
+
+/// Looks at a claim that another process has, until its holder is known: one that starts may not listen yet, or may just have ended.
+const LOOKS: u32 = 20;
+
+/// Pause between two of these.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
+
+/// Process that has a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Holder {
+    /// Number of the process; 0 if it is not of this namespace of processes.
+    process: i32,
+    user: u32,
 }
 
 /// Error: another process has claimed the interface of a port.
@@ -25,15 +46,39 @@ pub(super) struct Claims {
 pub struct Claimed {
     port: String,
     interface: String,
+    /// None where the process does not answer, as an appliance does.
+    holder: Option<Holder>,
 }
 
 impl fmt::Display for Claimed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { port, interface, holder } = self;
+        let name = name(interface);
+        let Some(holder) = holder else {
+            return write!(
+                f,
+                "port `{port}`: a process that is no appliance, or hangs, holds the claim on {interface}: end it (`ss -xap | \
+                 grep {name}` shows which), or name another interface"
+            );
+        };
+        let process = match holder.process {
+            0 => String::new(),
+            number => format!(" {number}"),
+        };
+        if holder.user == 0 || holder.user == Uid::effective().as_raw() {
+            let which = if process.is_empty() { process } else { format!(" (process{process})") };
+            return write!(
+                f,
+                "port `{port}`: another appliance forwards by {interface}, and both would forward each packet: stop it{which}, \
+                 or name another interface"
+            );
+        }
+        let user = User::from_uid(Uid::from_raw(holder.user)).ok().flatten();
+        let user = user.map_or_else(|| holder.user.to_string(), |user| user.name);
         write!(
             f,
-            "port `{}`: another appliance forwards by {}, and both would forward each packet: stop it, or name another \
-             interface",
-            self.port, self.interface
+            "port `{port}`: process{process} of user {user} holds the claim on {interface} (the abstract socket @{name}): if \
+             it is an appliance, both would forward each packet; end it, or name another interface"
         )
     }
 }
@@ -56,9 +101,13 @@ impl Claims {
                 }
                 claimed.push(interface);
                 match claim(interface) {
-                    Ok(socket) => sockets.push(socket),
-                    Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                        return Err(Claimed { port: port.name.clone(), interface: interface.to_owned() });
+                    Ok(Ok(socket)) => sockets.push(socket),
+                    Ok(Err(holder)) => {
+                        return Err(Claimed {
+                            port: port.name.clone(),
+                            interface: interface.to_owned(),
+                            holder,
+                        });
                     }
                     Err(error) => {
                         tracing::warn!(
@@ -73,9 +122,37 @@ impl Claims {
     }
 }
 
-fn claim(interface: &str) -> io::Result<UnixDatagram> {
-    let name = format!("guideway-forwards-by-{interface}");
-    UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name)?)
+/// Claims an interface, or finds the process that has.
+fn claim(interface: &str) -> io::Result<Result<UnixListener, Option<Holder>>> {
+    let name = name(interface);
+    let address = SocketAddr::from_abstract_name(&name)?;
+    for _ in 0..LOOKS {
+        match UnixListener::bind_addr(&address) {
+            Ok(socket) => return Ok(Ok(socket)),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            Err(error) => return Err(error),
+        }
+        if let Some(holder) = holder(&name) {
+            return Ok(Err(Some(holder)));
+        }
+        thread::sleep(BETWEEN_LOOKS);
+    }
+    Ok(Err(None))
+}
+
+/// Name of the abstract socket that claims an interface.
+fn name(interface: &str) -> String {
+    format!("guideway-forwards-by-{interface}")
+}
+
+/// Process that listens by an abstract socket; none where it does not listen, or its queue is full.
+fn holder(name: &str) -> Option<Holder> {
+    // Nobody accepts, and whoever waited for room in the queue would do so for ever.
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None).ok()?;
+    connect(socket.as_raw_fd(), &UnixAddr::new_abstract(name.as_bytes()).ok()?).ok()?;
+    let credentials = getsockopt(&socket, PeerCredentials).ok()?;
+    Some(Holder { process: credentials.pid(), user: credentials.uid() })
 }
 
 #[cfg(test)]
@@ -105,13 +182,54 @@ mod tests {
             assert_eq!(
                 claims(&[("lan", device)]).expect_err("it is claimed"),
                 format!(
-                    "port `lan`: another appliance forwards by {interface}, and both would forward each packet: stop it, \
-                     or name another interface"
+                    "port `lan`: another appliance forwards by {interface}, and both would forward each packet: stop it \
+                     (process {}), or name another interface",
+                    std::process::id()
                 )
             );
         }
         assert!(claims(&[("c", "net_af_packet0,iface=#2"), ("d", "net_null0")]).is_ok());
         drop(first);
         assert!(claims(&[("lan", "net_pcap3,iface=#0")]).is_ok());
+    }
+
+    #[test]
+    fn whoever_holds_a_claim_is_named_with_the_way_to_end_it() {
+        let said =
+            |holder| Claimed { port: "lan".to_owned(), interface: "eth0".to_owned(), holder }.to_string();
+        // No user has the last number but one, which has no name.
+        let user = u32::MAX - 2;
+        assert_eq!(
+            said(Some(Holder { process: 4_711, user })),
+            format!(
+                "port `lan`: process 4711 of user {user} holds the claim on eth0 (the abstract socket \
+                 @guideway-forwards-by-eth0): if it is an appliance, both would forward each packet; end it, or name another \
+                 interface"
+            )
+        );
+        assert_eq!(
+            said(Some(Holder { process: 0, user: 0 })),
+            "port `lan`: another appliance forwards by eth0, and both would forward each packet: stop it, or name another \
+             interface"
+        );
+        assert_eq!(
+            said(None),
+            "port `lan`: a process that is no appliance, or hangs, holds the claim on eth0: end it (`ss -xap | grep \
+             guideway-forwards-by-eth0` shows which), or name another interface"
+        );
+    }
+
+    #[test]
+    fn a_name_that_nobody_listens_by_and_one_whose_queue_is_full_keep_no_start_waiting() {
+        let name = format!("guideway-test-of-claims-{}", std::process::id());
+        let address = UnixAddr::new_abstract(name.as_bytes()).unwrap();
+        let bound = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        nix::sys::socket::bind(bound.as_raw_fd(), &address).unwrap();
+        assert_eq!(holder(&name), None);
+        nix::sys::socket::listen(&bound, nix::sys::socket::Backlog::new(1).unwrap()).unwrap();
+        let process = i32::try_from(std::process::id()).unwrap();
+        let known = Holder { process, user: Uid::effective().as_raw() };
+        let looks: Vec<_> = (0..4).map(|_| holder(&name)).collect();
+        assert_eq!((looks[0], looks[3]), (Some(known), None), "{looks:?}");
     }
 }

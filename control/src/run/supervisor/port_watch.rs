@@ -342,8 +342,8 @@ mod tests {
     fn an_interface_that_is_made_anew_is_told_as_such() {
         let mut watch = watch();
         let gone = PortLink { interface: PortInterface::Gone, ..PortLink::DOWN };
-        let lost = "LinkDown: port wan: the link is down, as its network interface was deleted; another one of its name is \
-                    taken once it is up";
+        let lost = "LinkDown: port wan: the link is down, as its network interface is gone (deleted or moved away); one of its \
+                    name is taken once it is up";
         assert_eq!(texts(watch.see_link(0, gone, ms(1_000))), [lost]);
         assert!(texts(watch.see_link(0, gone, ms(2_000))).is_empty(), "told once");
         watch.look(0, RESET, || true, ms(3_000));
@@ -352,7 +352,7 @@ mod tests {
                       down";
         assert_eq!(texts(watch.end_restart(0, Err("it is down".to_owned()), ms(3_002))), [failed]);
         assert_eq!(watch.look(0, NONE, || true, ms(4_002)), Some(Step::BeginRestart));
-        let taken = "PortReset: port wan: its network interface was made anew, and is taken again; workers poll it again";
+        let taken = "PortReset: port wan: its network interface is there again, and was taken anew; workers poll it again";
         assert_eq!(texts(watch.end_restart(0, Ok(()), ms(4_003))), [taken]);
         assert_eq!(
             texts(watch.see_link(0, UP, ms(4_004))),

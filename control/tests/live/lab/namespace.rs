@@ -77,9 +77,18 @@ impl Namespace {
 
     /// MAC address of a device.
     pub(crate) fn mac(&self, device: &str) -> String {
+        self.attribute(device, "address")
+    }
+
+    /// Index of a device.
+    pub(crate) fn index(&self, device: &str) -> String {
+        self.attribute(device, "ifindex")
+    }
+
+    fn attribute(&self, device: &str, name: &str) -> String {
         let mut command = self.command("cat");
         let output =
-            command.arg(format!("/sys/class/net/{device}/address")).output().expect("`ip` can be run");
+            command.arg(format!("/sys/class/net/{device}/{name}")).output().expect("`ip` can be run");
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 

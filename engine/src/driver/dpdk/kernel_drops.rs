@@ -1,5 +1,5 @@
-//! Frames that the kernel has dropped below a virtual device, where its driver does not count them: as no worker took them out of
-//! the ring in time.
+//! Sockets of the kernel below a virtual device: frames that were dropped before them, as no worker took them out of the ring in time,
+//! where the device's driver does not count these; and the loss of the interface that they are bound to.
 #![allow(unsafe_code)]
 
 use guideway_dpdk_sys as sys;
@@ -19,6 +19,8 @@ pub(super) struct KernelDrops {
     packet: Vec<i32>,
     /// AF_XDP sockets, whose counters go on.
     xdp: Vec<i32>,
+    /// Sockets that are cut off once the interface goes away.
+    bound: Vec<i32>,
     /// Frames of sockets that are closed, and of earlier looks at packet sockets.
     counted: u64,
 }
@@ -39,20 +41,35 @@ impl KernelDrops {
     pub(super) fn of(driver: &str, interface: Option<&KernelInterface>, before: &OpenBefore) -> Self {
         let mut drops = Self::default();
         match (driver, interface) {
-            ("net_af_packet", Some(interface)) if !AF_PACKET_COUNTS => {
-                drops.packet = sockets(interface.index());
+            ("net_af_packet" | "net_pcap", Some(interface)) => {
+                drops.bound = sockets(interface.index());
+                if driver == "net_af_packet" && !AF_PACKET_COUNTS {
+                    drops.packet.clone_from(&drops.bound);
+                }
             }
             ("net_af_xdp", Some(_)) => {
                 drops.xdp = sockets(0).into_iter().filter(|socket| !before.0.contains(socket)).collect();
+                drops.bound.clone_from(&drops.xdp);
             }
             _ => {}
         }
         drops
     }
 
-    /// Sockets of a device that was opened anew, with what was counted before.
+    /// Counts for the last time before the device closes its sockets, whose numbers the kernel gives to others then.
+    pub(super) fn keep(&mut self) {
+        *self = Self { counted: self.count(), ..Self::default() };
+    }
+
+    /// Goes on with the sockets of a device that was opened anew, after [`keep`](Self::keep).
     pub(super) fn follow(&mut self, next: Self) {
-        *self = Self { counted: self.count(), ..next };
+        *self = Self { counted: self.counted, ..next };
+    }
+
+    /// True if the interface has left the network namespace since the device was opened, though it may be back; told once.
+    pub(super) fn are_cut_off(&self) -> bool {
+        // SAFETY: the function reads the state of a socket, and says no where there is none.
+        self.bound.iter().any(|socket| unsafe { sys::guideway_socket_is_cut_off(*socket) } != 0)
     }
 
     /// Frames that were dropped since the device was first opened.
@@ -80,10 +97,17 @@ mod tests {
 
     #[test]
     fn sockets_that_are_no_more_tell_nothing_and_what_was_counted_stays() {
-        let mut drops = KernelDrops { packet: vec![-1], xdp: vec![-1], counted: 5 };
+        let mut drops = KernelDrops { packet: vec![-1], xdp: vec![-1], bound: vec![-1], counted: 5 };
+        assert!(!drops.are_cut_off());
         assert_eq!(drops.count(), 5);
+        drops.keep();
+        assert_eq!(
+            drops,
+            KernelDrops { counted: 5, ..KernelDrops::default() },
+            "closed sockets are asked nothing"
+        );
         drops.follow(KernelDrops { packet: vec![-1], ..KernelDrops::default() });
-        assert_eq!(drops.count(), 5);
+        assert_eq!((drops.count(), drops.packet), (5, vec![-1]));
         assert_eq!(KernelDrops::of("net_null", None, &OpenBefore::look("net_null")), KernelDrops::default());
     }
 }

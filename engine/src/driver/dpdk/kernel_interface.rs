@@ -3,6 +3,8 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use guideway_dpdk_sys as sys;
 
@@ -12,12 +14,15 @@ use crate::driver::device::Device;
 const MAKER: &str = "net_tap";
 
 /// Interface as it was when the device was opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct KernelInterface {
     name: CString,
     index: u32,
     /// True if the driver makes the interface.
     is_made: bool,
+    /// True once the interface was missed: the device's sockets are cut off from it then, even if it comes back with its index, as
+    /// one does that was moved to another network namespace and back. Clones share it.
+    was_missed: Arc<AtomicBool>,
 }
 
 /// State of an interface.
@@ -27,9 +32,9 @@ pub enum InterfaceState {
     Up,
     /// The interface is down, or has no carrier.
     Down,
-    /// The interface was deleted, and there is none of its name.
+    /// The interface was deleted or moved to another network namespace, and none of its name is up.
     Gone,
-    /// The interface was deleted, and another one has its name, or its driver can make it anew.
+    /// The interface was gone, and one of its name is up, or its driver can make it anew.
     Replaced,
 }
 
@@ -40,7 +45,12 @@ impl KernelInterface {
             return None;
         }
         let name = name_of(info.if_index)?;
-        Some(Self { name, index: info.if_index, is_made: device.is_driven_by(MAKER) })
+        Some(Self {
+            name,
+            index: info.if_index,
+            is_made: device.is_driven_by(MAKER),
+            was_missed: Arc::default(),
+        })
     }
 
     /// Index of the interface.
@@ -53,17 +63,28 @@ impl KernelInterface {
         self.name.to_string_lossy().into_owned()
     }
 
+    /// Notes that the interface was away, whether or not it is back.
+    pub(super) fn miss(&self) {
+        // Relaxed: it carries nothing but itself.
+        self.was_missed.store(true, Ordering::Relaxed);
+    }
+
     /// State of the interface now.
     pub(super) fn state(&self) -> InterfaceState {
-        // An interface that was renamed is still the device's.
-        match name_of(self.index) {
-            Some(name) if runs(&name) => InterfaceState::Up,
-            Some(_) => InterfaceState::Down,
-            None if self.is_made => InterfaceState::Replaced,
-            // A device is opened on an interface that is up.
-            None if index_of(&self.name) != 0 && runs(&self.name) => InterfaceState::Replaced,
-            None => InterfaceState::Gone,
+        // Relaxed: it carries nothing but itself.
+        if !self.was_missed.load(Ordering::Relaxed) {
+            // An interface that was renamed is still the device's.
+            match name_of(self.index) {
+                Some(name) if runs(&name) => return InterfaceState::Up,
+                Some(_) => return InterfaceState::Down,
+                None => self.miss(),
+            }
         }
+        // A device is opened by the name, on an interface that is up.
+        if self.is_made || index_of(&self.name) != 0 && runs(&self.name) {
+            return InterfaceState::Replaced;
+        }
+        InterfaceState::Gone
     }
 }
 
@@ -96,12 +117,22 @@ mod tests {
         let interface = KernelInterface::of(&device, &info).expect("every namespace has one");
         assert_eq!((interface.name(), interface.is_made), ("lo".to_owned(), false));
         assert!(matches!(interface.state(), InterfaceState::Up | InterfaceState::Down));
-        let missed =
-            |name: &CStr| KernelInterface { name: name.to_owned(), index: u32::MAX >> 1, is_made: false };
+        let missed = |name: &CStr| KernelInterface {
+            name: name.to_owned(),
+            index: u32::MAX >> 1,
+            is_made: false,
+            was_missed: Arc::default(),
+        };
         assert_eq!(missed(c"guideway-none").state(), InterfaceState::Gone);
         let made = KernelInterface { is_made: true, ..missed(c"guideway-none") };
         assert_eq!(made.state(), InterfaceState::Replaced);
+        // As after a way to another namespace and back, with its index.
+        let mut returned = missed(c"lo");
+        let replaced = returned.state();
+        assert!(matches!(replaced, InterfaceState::Replaced | InterfaceState::Gone), "{replaced:?}");
+        returned.index = interface.index();
+        assert_eq!(returned.clone().state(), replaced);
         info.if_index = 0;
-        assert_eq!(KernelInterface::of(&device, &info), None);
+        assert!(KernelInterface::of(&device, &info).is_none());
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct OpenPort<'eal> {
     claimed: AtomicBool,
     /// True while DPDK has the device: false once it was given back, to be made anew.
     plugged: AtomicBool,
+    /// True from the time at which the device was given back until its next one serves.
+    is_new: AtomicBool,
     eal: PhantomData<&'eal ()>,
 }
 
@@ -48,6 +50,7 @@ impl OpenPort<'_> {
             closed: AtomicBool::new(false),
             claimed: AtomicBool::new(false),
             plugged: AtomicBool::new(true),
+            is_new: AtomicBool::new(false),
             eal: PhantomData,
         }
     }
@@ -127,6 +130,16 @@ impl OpenPort<'_> {
     /// Notes that DPDK has the device, or has it no longer; only whoever has claimed the driver does.
     pub(super) fn set_plugged(&self, plugged: bool) {
         self.plugged.store(plugged, Ordering::Relaxed);
+        if !plugged {
+            // Relaxed: as above.
+            self.is_new.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes the word that the device is another one than when this was asked last.
+    pub(super) fn take_new(&self) -> bool {
+        // Relaxed: read once the reset has come to its end, by way of a channel or on the same thread.
+        self.is_new.swap(false, Ordering::Relaxed)
     }
 
     /// True until the port is closed.

@@ -20,6 +20,7 @@ use super::kernel_interface::{InterfaceState, KernelInterface};
 use super::link_return::LinkMemory;
 use super::open_port::OpenPort;
 use super::port_setup::{bring_up, settle};
+use super::port_stats::{ForgottenStats, PortStats};
 use super::{
     Eal, Mempool, PortOptions, QueueCounts, QueuePair, Refusal, Rss, StartError, open_files, preflight, rss,
     signals,
@@ -65,6 +66,8 @@ pub struct Port<'eal> {
     interface: RefCell<Option<KernelInterface>>,
     /// Frames that the kernel has dropped below the device.
     drops: RefCell<KernelDrops>,
+    /// Counts that the device has forgotten, as it was reset.
+    forgotten: Cell<ForgottenStats>,
     addresses: RefCell<Addresses>,
     /// VLANs that the device has taken, and those that it is to take.
     vlans: RefCell<BTreeSet<u16>>,
@@ -91,23 +94,6 @@ struct LastKnown {
     mac: MacAddress,
     mtu: u16,
     stats: PortStats,
-}
-
-/// Counters of a device.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PortStats {
-    /// Packets received.
-    pub received: u64,
-    /// Packets sent.
-    pub sent: u64,
-    /// Packets dropped by the device because no worker took them in time.
-    pub missed: u64,
-    /// Packets received with errors.
-    pub rx_errors: u64,
-    /// Packets that could not be sent.
-    pub tx_errors: u64,
-    /// Packets lost because the mempool was empty.
-    pub no_mbuf: u64,
 }
 
 impl Eal {
@@ -180,6 +166,7 @@ impl Eal {
             own_mac: mac_of(id),
             drops: RefCell::new(KernelDrops::of(&driver, interface.as_ref(), &before)),
             interface: RefCell::new(interface),
+            forgotten: Cell::default(),
             port,
             device,
             driver,
@@ -252,14 +239,25 @@ pub(super) fn mac_of(id: u16) -> MacAddress {
 impl<'eal> Port<'eal> {
     /// Notes that the driver is not to be asked any more, and what it said last.
     pub(super) fn lose(&self) {
-        if self.lost.get().is_none() {
-            self.lost.set(Some(LastKnown { mac: self.mac(), mtu: self.mtu(), stats: self.stats() }));
+        if self.lost.get().is_some() {
+            return;
         }
+        let device = self.device_stats();
+        // Before the device closes the sockets that tell.
+        self.drops.borrow_mut().keep();
+        let last = LastKnown { mac: self.mac(), mtu: self.mtu(), stats: self.total(device) };
+        self.lost.set(Some(last));
+        let mut forgotten = self.forgotten.get();
+        forgotten.lose(device);
+        self.forgotten.set(forgotten);
     }
 
     /// Notes that the driver may be asked again, after a reset that has left the device with this spread of flows.
     pub(super) fn renew(&self, rss: Option<Rss>) {
         self.lost.set(None);
+        let mut forgotten = self.forgotten.get();
+        forgotten.renew(self.device_stats(), self.port.take_new());
+        self.forgotten.set(forgotten);
         self.link_memory.set(LinkMemory::default());
         *self.rss.borrow_mut() = rss;
     }
@@ -389,10 +387,15 @@ impl<'eal> Port<'eal> {
 
     /// State of the link, for whoever watches it at regular times: from what he sees, a device that has to be reset is found.
     pub fn watch_link(&self) -> Link {
-        let link = self.link();
         if !self.is_usable() {
-            return link;
+            return self.link();
         }
+        if self.drops.borrow().are_cut_off()
+            && let Some(interface) = self.interface.borrow().as_ref()
+        {
+            interface.miss();
+        }
+        let link = self.link();
         if self.interface_state() == Some(InterfaceState::Replaced) {
             signals::ask_for_reset(self.port.id());
         }
@@ -404,18 +407,26 @@ impl<'eal> Port<'eal> {
         link
     }
 
-    /// Counters of the device since the port was opened; while it is reset, those before.
+    /// Counters of the port since it was opened, over all resets of its device; while it is reset, those before.
     pub fn stats(&self) -> PortStats {
-        if let Some(last) = self.lost.get() {
-            return last.stats;
-        }
+        self.lost.get().map_or_else(|| self.total(self.device_stats()), |last| last.stats)
+    }
+
+    /// Counters of the port, given those of its device.
+    fn total(&self, device: PortStats) -> PortStats {
+        let total = self.forgotten.get().total(device);
+        PortStats { missed: total.missed + self.drops.borrow_mut().count(), ..total }
+    }
+
+    /// Counters of the device, as its driver has them.
+    fn device_stats(&self) -> PortStats {
         let mut stats = sys::rte_eth_stats::default();
         // SAFETY: the port is open; `stats` is written to before the call returns, or not at all.
         let _ = unsafe { sys::rte_eth_stats_get(self.port.id(), &raw mut stats) };
         PortStats {
             received: stats.ipackets,
             sent: stats.opackets,
-            missed: stats.imissed + self.drops.borrow_mut().count(),
+            missed: stats.imissed,
             rx_errors: stats.ierrors,
             tx_errors: stats.oerrors,
             no_mbuf: stats.rx_nombuf,

@@ -259,7 +259,7 @@ impl Watched {
                 // A link that is not up yet, soon after the start, was not lost.
                 self.link_losses += u64::from(was_up.is_some());
                 let cause = if self.lacks_interface {
-                    ", as its network interface was deleted; another one of its name is taken once it is up"
+                    ", as its network interface is gone (deleted or moved away); one of its name is taken once it is up"
                 } else {
                     ""
                 };
@@ -308,7 +308,7 @@ impl Watched {
         }
         let (name, count, rest) = (&self.name, self.in_a_row, self.rest().as_secs());
         let what = if std::mem::take(&mut self.lacks_interface) {
-            "its network interface was made anew, and is taken again"
+            "its network interface is there again, and was taken anew"
         } else {
             "the device asked for a reset and was reset"
         };
