@@ -19,8 +19,9 @@ decide() {
     name=$1 profile=$2 target=$3 flags=${4-}
     echo "cpu-levels: $name"
     if [ -n "$flags" ]; then
-        RUSTFLAGS=$flags
-        export RUSTFLAGS
+        # Without link-time optimization: in half the time, and one more way to make the same code.
+        RUSTFLAGS=$flags CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
+        export RUSTFLAGS CARGO_PROFILE_RELEASE_LTO CARGO_PROFILE_RELEASE_CODEGEN_UNITS
     fi
     CARGO_TARGET_DIR=$target cargo test --quiet ${profile:+"$profile"} -p guideway-dataplane --test frozen \
         >"$folder/$name.log" 2>&1 || { cat "$folder/$name.log"; exit 1; }
