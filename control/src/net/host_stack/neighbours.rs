@@ -131,7 +131,7 @@ struct Neighbour {
 }
 
 impl Neighbour {
-    /// True if the known MAC address may have answered the latest question, in a time in which frames were lost or not.
+    /// True if the silence of the known MAC address may be that of lost frames, and has not lasted for too long.
     fn is_excused(&self, is_deaf: bool, now: Duration) -> bool {
         is_deaf && self.silent_since.is_none_or(|since| now < since + LONGEST_EXCUSE)
     }
