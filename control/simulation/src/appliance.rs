@@ -80,6 +80,8 @@ struct Worker {
     taken: u64,
     /// Frames that have come out of its wire.
     sent: u64,
+    /// True if it has found its queue empty, and was given nothing since.
+    is_idle: bool,
 }
 
 /// Counts of a worker: its own, and those of the wire.
@@ -93,6 +95,8 @@ pub struct WorkerCounts {
     pub taken: u64,
     /// Frames that the wire has given.
     pub sent: u64,
+    /// True if the worker has found its queue empty, and was given nothing since.
+    pub is_idle: bool,
 }
 
 /// Device of the port.
@@ -204,6 +208,7 @@ impl Appliance {
             given: 0,
             taken: 0,
             sent: 0,
+            is_idle: false,
         };
         let workers = seeds.into_iter().map(|seed| worker(loopback(DESCRIPTORS), seed)).collect();
         let device = Rc::new(RefCell::new(Device { is_up: true, signals: PortSignals::default() }));
@@ -262,6 +267,7 @@ impl Appliance {
         mbuf.fill(bytes);
         let is_taken = self.device.borrow().is_up && worker.wire.send(mbuf).is_ok();
         worker.given += u64::from(is_taken);
+        worker.is_idle &= !is_taken;
         self.missed += u64::from(!is_taken);
         is_taken
     }
@@ -278,6 +284,7 @@ impl Appliance {
                 }
                 let taken = worker.poll_loop.turn();
                 worker.taken += taken as u64;
+                worker.is_idle = taken == 0;
                 if taken == 0 {
                     break;
                 }
@@ -304,6 +311,7 @@ impl Appliance {
             given: worker.given,
             taken: worker.taken,
             sent: worker.sent,
+            is_idle: worker.is_idle,
         };
         self.workers.iter().map(counts).collect()
     }
@@ -371,6 +379,12 @@ impl Appliance {
         for worker in &mut self.workers {
             while worker.wire.receive().is_some() {}
         }
+    }
+
+    /// Says of a frame that it was given, and gives none: for the test that this is seen.
+    #[cfg(test)]
+    pub(crate) fn hide_given(&mut self) {
+        self.workers[0].given += 1;
     }
 
     /// Has the supervisor end as it never should: for the test that this is seen.

@@ -145,6 +145,11 @@ impl Clients {
         sent
     }
 
+    /// Number of the latest flow.
+    pub fn last_flow(&self) -> u64 {
+        self.next_flow
+    }
+
     /// Opens a flow to a service.
     pub fn open(&mut self, service: Service) -> u64 {
         let host = self.dice.below(200) as u8 + 1;

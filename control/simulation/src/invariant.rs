@@ -16,9 +16,11 @@ pub use view::{Member, View, Views};
 pub enum Invariant {
     /// Every packet is counted once, by each worker: offered = forwarded + passed + dropped, and wires agree with counters.
     Conservation,
-    /// A packet comes out as it came in but for its link-layer addresses and its TTL, and no more often.
+    /// A packet comes out as it came in but for its link-layer addresses, a TTL that is one less, and its checksum, and no more
+    /// often.
     Delivery,
-    /// A packet goes to the link-layer address of the backend that it is meant for.
+    /// A packet goes to the link-layer address of a backend, and to no stranger's while the backend answers. Nothing in such a
+    /// packet names its backend: packets to another's address break `Eligible`, `Kept` or `SameChoice`.
     NextHop,
     /// A new connection goes to a backend that the semantics call eligible.
     Eligible,
@@ -126,7 +128,7 @@ pub const MOST_SNAPSHOTS: u64 = 512;
 
 /// Error in the counts of a worker, if there is one.
 pub fn conservation(index: usize, counts: &WorkerCounts) -> Option<String> {
-    let WorkerCounts { counters, given, taken, sent } = counts;
+    let WorkerCounts { counters, given, taken, sent, is_idle } = counts;
     let pipeline = &counters.pipeline;
     let (passed, dropped) = (pipeline.passed.iter().sum::<u64>(), pipeline.dropped.iter().sum::<u64>());
     let ends = pipeline.forwarded + passed + dropped;
@@ -136,14 +138,25 @@ pub fn conservation(index: usize, counts: &WorkerCounts) -> Option<String> {
             pipeline.offered, pipeline.forwarded
         ));
     }
-    if pipeline.offered != *taken || taken > given {
+    if pipeline.offered != *taken || taken > given || (*is_idle && taken < given) {
+        let queue = if *is_idle { ", and its queue is empty" } else { "" };
         return Some(format!(
-            "worker {index}: {} offered of {taken} taken, of {given} given",
+            "worker {index}: {} offered of {taken} taken, of {given} given{queue}",
             pipeline.offered
         ));
     }
     (counters.io.sent != *sent)
         .then(|| format!("worker {index}: {} counted as sent of {sent}", counters.io.sent))
+}
+
+/// Error in the count of packets that were forwarded in a step, of which some came out and others had no room, if there is one.
+pub fn forwarded(forwarded: u64, seen: u64, full: u64) -> Option<String> {
+    let is_right = seen <= forwarded && forwarded <= seen + full;
+    (!is_right).then(|| {
+        format!(
+            "{forwarded} packets are counted as forwarded, {seen} came out, and {full} frames had no room"
+        )
+    })
 }
 
 #[cfg(test)]
@@ -157,7 +170,7 @@ mod tests {
     fn a_packet_that_is_not_counted_or_counted_twice_is_seen() {
         let pipeline = Counters { offered: 7, forwarded: 7, ..Counters::default() };
         let counters = WorkerCounters { pipeline, io: IoCounters { sent: 7, ..IoCounters::default() } };
-        let right = WorkerCounts { counters, given: 9, taken: 7, sent: 7 };
+        let right = WorkerCounts { counters, given: 9, taken: 7, sent: 7, is_idle: false };
         assert_eq!(conservation(0, &right), None);
         let wrong = |change: fn(&mut WorkerCounts)| {
             let mut counts = right.clone();
@@ -168,7 +181,14 @@ mod tests {
         assert!(wrong(|counts| counts.counters.pipeline.forwarded -= 1).contains("6 forwarded"));
         assert!(wrong(|counts| counts.taken += 1).contains("of 8 taken"));
         assert!(wrong(|counts| counts.given = 6).contains("of 6 given"));
+        assert!(wrong(|counts| counts.is_idle = true).contains("of 9 given, and its queue is empty"));
         assert!(wrong(|counts| counts.sent -= 1).contains("7 counted as sent of 6"));
+    }
+
+    #[test]
+    fn a_forwarded_packet_comes_out_or_had_no_room_in_the_same_step() {
+        assert_eq!((forwarded(5, 5, 0), forwarded(5, 5, 2), forwarded(5, 3, 2)), (None, None, None));
+        assert!([forwarded(5, 4, 0), forwarded(5, 6, 1), forwarded(5, 2, 2)].iter().all(Option::is_some));
     }
 
     #[test]

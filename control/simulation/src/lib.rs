@@ -10,7 +10,7 @@
 //!   after each step: invariants ─▶ Violation, with the story of the seed
 //! ```
 //!
-//! A single thread does everything, in an order that the seed draws, and the clock of tokio and of the engine stands still
+//! A single thread does everything of a seed, in an order that the seed draws, and the clock of tokio and of the engine stands still
 //! meanwhile. Two runs of a seed have the same digest.
 
 pub mod appliance;
@@ -25,6 +25,8 @@ pub mod operator;
 pub mod report;
 pub mod router;
 pub mod scenario;
+pub mod seeds;
+pub mod sight;
 pub mod site;
 pub mod virtual_time;
 pub mod world;

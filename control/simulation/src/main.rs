@@ -11,10 +11,10 @@ struct Arguments {
     /// Seed to replay, with its story.
     #[arg(long, conflicts_with = "seeds", required_unless_present = "seeds")]
     seed: Option<u64>,
-    /// Range of seeds, such as 1-300; stops at the first that fails.
+    /// Range of seeds, such as 1-300, by a thread a core; stops at the first that fails, and tells its story.
     #[arg(long, value_parser = range)]
     seeds: Option<(u64, u64)>,
-    /// Leaves out the story of a seed, and the lines of those that pass.
+    /// Leaves out the story and the line of each seed that passes.
     #[arg(long)]
     quiet: bool,
 }
@@ -28,19 +28,14 @@ fn main() -> ExitCode {
     let Arguments { seed, seeds, quiet } = Arguments::parse();
     let (first, last) = seeds.or(seed.map(|seed| (seed, seed))).unwrap_or_default();
     let mut packets = 0;
-    for seed in first..=last {
-        let outcome = simulate(seed);
+    let held = guideway_simulation::seeds::run(first..=last, simulate, |outcome| {
         packets += outcome.counts.packets;
-        let has_failed = outcome.violation.is_some();
-        if (seeds.is_none() || has_failed) && !quiet {
-            outcome.story.iter().for_each(|line| println!("{line}"));
+        if outcome.violation.is_some() || !quiet {
+            print!("{}", outcome.text(seeds.is_none() && !quiet));
         }
-        if has_failed || !quiet {
-            println!("{outcome}");
-        }
-        if has_failed {
-            return ExitCode::FAILURE;
-        }
+    });
+    if !held {
+        return ExitCode::FAILURE;
     }
     println!("{} seeds, {packets} packets of clients: every invariant held", last - first + 1);
     ExitCode::SUCCESS

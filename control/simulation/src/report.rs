@@ -89,6 +89,12 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Text of the outcome: the story where it is asked for, and always where an invariant did not hold.
+    pub fn text(&self, with_story: bool) -> String {
+        let story = if with_story || self.violation.is_some() { &self.story[..] } else { &[] };
+        story.iter().map(|line| format!("{line}\n")).chain([format!("{self}\n")]).collect()
+    }
+
     /// Command that replays the seed.
     pub fn command(&self) -> String {
         format!("cargo run --release -p guideway-simulation -- --seed {}", self.seed)
@@ -110,5 +116,31 @@ impl fmt::Display for Outcome {
             None => write!(f, "every invariant held"),
             Some(violation) => write!(f, "{violation}\nreplay: {}", self.command()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::invariant::Invariant;
+
+    #[test]
+    fn a_seed_that_fails_always_tells_its_story() {
+        let outcome = |violation| {
+            let mut report = Report::default();
+            report.tell(Duration::ZERO, format_args!("a backend dies"));
+            report.end(7, violation, Duration::ZERO)
+        };
+        let violation = Invariant::Health.violated(0, Duration::ZERO, "b0 is healthy, and dead".to_owned());
+        let failed = outcome(Some(violation)).text(false);
+        let parts = [
+            "a backend dies\n",
+            "health at 0.000 s, appliance 0: b0 is healthy",
+            "replay: cargo run",
+            "--seed 7\n",
+        ];
+        assert!(parts.iter().all(|part| failed.contains(part)), "{failed}");
+        assert!(outcome(None).text(true).contains("a backend dies"));
+        assert!(!outcome(None).text(false).contains("a backend dies"));
     }
 }

@@ -13,6 +13,7 @@ use crate::invariant::{
 use crate::operator::{Knowledge, Pending};
 use crate::router::Routes;
 use crate::scenario::{Scenario, Service, Setting};
+use crate::sight::Sight;
 
 /// Finding about a site: the invariant that does not hold, and how.
 pub type Finding = Option<(Invariant, String)>;
@@ -61,8 +62,8 @@ pub struct Site {
     pub worker_stalled_since: Option<Duration>,
     /// Time at which the link returns.
     pub link_returns: Option<Duration>,
-    /// Time of the latest loss of the link, or of its return.
-    pub link_trouble: Duration,
+    /// Sights of the backends, by their numbers.
+    pub sights: Vec<Sight>,
 }
 
 impl Site {
@@ -90,7 +91,7 @@ impl Site {
             is_control_stalled: false,
             worker_stalled_since: None,
             link_returns: None,
-            link_trouble: Duration::ZERO,
+            sights: vec![Sight::default(); setting.has.len()],
         }
     }
 
@@ -110,6 +111,18 @@ impl Site {
         self.choices.forget();
         self.waiting.clear();
         self.unserved_since.clear();
+    }
+
+    /// Notes which backends the appliance cannot hear: all of them while it does not run or has no link.
+    pub fn note_trouble(&mut self, backends: &[Backend], now: Duration) {
+        let is_deaf = self.running.as_ref().is_none_or(|running| !running.has_link());
+        for (sight, backend) in self.sights.iter_mut().zip(backends) {
+            if self.running.is_none() {
+                sight.forget(now);
+            } else if is_deaf || !backend.is_up {
+                sight.note_trouble(now);
+            }
+        }
     }
 
     /// Looks which threads stand still.

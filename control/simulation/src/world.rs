@@ -1,6 +1,6 @@
 //! World of a seed: steps of a millisecond, in which machines, networks, workers and operators act, and invariants are checked.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -56,9 +56,10 @@ pub struct World {
     steps: u64,
     /// Time at which all faults have ended.
     healed_at: Option<Duration>,
-    /// Time at which all was well, and backends that new connections have reached since, by service.
-    well_since: Option<Duration>,
-    reached: [Vec<bool>; 3],
+    /// Time at which all was well, and the last flow that was opened before.
+    well_since: Option<(Duration, u64)>,
+    /// Appliances, services and backends that new connections have reached since.
+    reached: BTreeSet<(usize, Service, usize)>,
     violation: Option<Violation>,
     folder: TempDir,
 }
@@ -98,7 +99,7 @@ impl World {
             steps: 0,
             healed_at: None,
             well_since: None,
-            reached: std::array::from_fn(|_| vec![false; scenario.backends]),
+            reached: BTreeSet::new(),
             violation: None,
             setting,
             scenario,
@@ -144,7 +145,7 @@ impl World {
     }
 
     fn is_over(&self) -> bool {
-        self.well_since.is_some_and(|since| self.now > since + Duration::from_millis(500))
+        self.well_since.is_some_and(|(since, _)| self.now > since + Duration::from_millis(500))
     }
 
     fn break_off(&mut self, site: usize, invariant: Invariant, text: String) {
@@ -210,7 +211,11 @@ impl World {
             match delivery.to {
                 Node::Appliance(index) => {
                     let Some(running) = &mut self.sites[index].running else { continue };
-                    if running.receive(&delivery.bytes)
+                    let is_taken = running.receive(&delivery.bytes);
+                    if !is_taken {
+                        self.sites[index].sights.iter_mut().for_each(|sight| sight.note_trouble(self.now));
+                    }
+                    if is_taken
                         && let Some(number) = client::number(&delivery.bytes)
                         && let Some(offered) = self.clients.offered.get_mut(&number)
                     {
@@ -259,7 +264,20 @@ impl World {
         to.extend(backends.map(|backend| Node::Backend(backend.number)));
         to.extend(is_for(router::MAC).then_some(Node::Router));
         for node in to.into_iter().filter(|node| *node != from) {
-            self.network.send(node, frame, self.now + after);
+            let is_whole = self.network.send(node, frame, self.now + after);
+            if !is_whole && frame::resolution(frame).is_some() {
+                self.note_loss(from, node);
+            }
+        }
+    }
+
+    /// Notes the loss of a question or of an answer; a claim that is damaged may be one to any backend's address.
+    fn note_loss(&mut self, from: Node, to: Node) {
+        let ((Node::Appliance(site), other) | (other, Node::Appliance(site))) = (from, to) else { return };
+        for (number, sight) in self.sites[site].sights.iter_mut().enumerate() {
+            if other == Node::Backend(number) || other == Node::Router {
+                sight.note_trouble(self.now);
+            }
         }
     }
 
@@ -294,6 +312,7 @@ impl World {
             self.report.tell(now, format_args!("appliance {number} {how}"));
         }
         self.sites[number].note_stalls(now);
+        self.sites[number].note_trouble(&self.backends, now);
         self.take_in_answers(number);
     }
 

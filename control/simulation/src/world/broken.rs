@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::World;
 use crate::fault::Fault;
-use crate::frame::Mac;
+use crate::frame::{self, Mac};
 use crate::invariant::{CONVERGENCE, Invariant};
 use crate::operator::Act;
 use crate::scenario::{Scenario, Service};
@@ -37,7 +37,7 @@ fn forwarded(world: &World, to: Mac) -> Vec<u8> {
     let packet =
         world.clients.offered.values().rfind(|offered| offered.forwarded > 0).expect("some were forwarded");
     let ether_type = if packet.packet[0] >> 4 == 4 { [8, 0] } else { [0x86, 0xdd] };
-    [&to[..], &Scenario::mac(0), &ether_type, &packet.packet].concat()
+    [&to[..], &Scenario::mac(0), &ether_type, &super::packets::after_a_hop(&packet.packet)].concat()
 }
 
 #[test]
@@ -64,16 +64,46 @@ fn a_packet_to_nobody_is_seen() {
     assert_eq!(broken(astray), Some(Invariant::NextHop));
 }
 
+/// Sends a packet to the stranger who claims the first backend's address.
+fn lead_astray(world: &mut World) {
+    let frame = forwarded(world, super::faults::stranger(0));
+    world.clients.offered.values_mut().for_each(|offered| offered.received += 1);
+    world.judge(0, &frame);
+}
+
 #[test]
-fn a_packet_to_a_stranger_is_seen_once_all_has_been_calm_for_long() {
-    let astray = |world: &mut World| {
-        if world.now > Duration::from_secs(30) {
-            let frame = forwarded(world, super::faults::STRANGER);
-            world.clients.offered.values_mut().for_each(|offered| offered.received += 1);
-            world.judge(0, &frame);
+fn a_packet_to_a_stranger_is_seen_while_the_backend_answers() {
+    assert_eq!(broken(lead_astray), Some(Invariant::NextHop));
+}
+
+#[test]
+fn a_packet_to_a_stranger_is_excused_while_answers_are_lost_and_shortly_after() {
+    let amid_losses = |world: &mut World| {
+        if world.now < Duration::from_secs(6) {
+            world.sites[0].sights[0].forget(world.now);
+            lead_astray(world);
         }
     };
-    assert_eq!(within(Duration::from_secs(31), astray), Some(Invariant::NextHop));
+    assert_eq!(broken(amid_losses), None);
+    // Another backend's losses excuse nothing.
+    let elsewhere = |world: &mut World| {
+        world.sites[0].sights[1].forget(world.now);
+        lead_astray(world);
+    };
+    assert_eq!(broken(elsewhere), Some(Invariant::NextHop));
+}
+
+#[test]
+fn a_claim_that_an_appliance_believes_is_seen_by_the_packets_that_follow_it() {
+    // The appliance is deaf for the backend's answers, and the network has lost none of them.
+    let deafen = |world: &mut World| {
+        let mac = world.backends[0].mac;
+        world.network.steal(|frame| frame::source(frame) == Some(mac) && frame::resolution(frame).is_some());
+        if world.report.counts.faults == 0 {
+            world.faults.push_back((world.now, Fault::Claim(0)));
+        }
+    };
+    assert_eq!(broken(deafen), Some(Invariant::NextHop));
 }
 
 #[test]
@@ -167,6 +197,36 @@ fn a_backend_that_a_reload_has_lost_is_seen() {
 fn an_appliance_that_ends_by_itself_is_seen() {
     let end = |world: &mut World| world.sites[0].running.iter().for_each(crate::appliance::Appliance::fail);
     assert_eq!(broken(end), Some(Invariant::Alive));
+}
+
+#[test]
+fn a_packet_whose_ttl_or_checksum_is_wrong_is_seen() {
+    for (at, by) in [(14 + 8, 1_u8), (14 + 10, 0xff)] {
+        let change = |world: &mut World| {
+            world.clients.offered.values_mut().for_each(|offered| offered.received += 1);
+            let mut frame = forwarded(world, world.backends[0].mac);
+            frame[at] = frame[at].wrapping_add(by);
+            world.judge(0, &frame);
+        };
+        assert_eq!(broken(change), Some(Invariant::Delivery), "{at}");
+    }
+}
+
+#[test]
+fn a_frame_that_stays_in_the_queue_of_a_worker_that_polls_is_seen() {
+    let keep = |world: &mut World| {
+        if let Some(running) = &mut world.sites[0].running {
+            running.hide_given();
+        }
+    };
+    assert_eq!(broken(keep), Some(Invariant::Conservation));
+}
+
+#[test]
+fn a_backend_that_one_of_the_appliances_never_chooses_is_seen() {
+    // Connections of before, and by another appliance, do not count.
+    let forget = |world: &mut World| world.reached.retain(|(site, _, backend)| (*site, *backend) != (0, 1));
+    assert_eq!(within(Duration::from_secs(20), forget), Some(Invariant::Convergence));
 }
 
 #[test]

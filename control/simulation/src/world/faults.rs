@@ -11,8 +11,18 @@ use crate::operator::{self, Act, Edit};
 use crate::scenario::{Scenario, Setting};
 use crate::{backend, router};
 
-/// Link-layer address of a stranger who claims addresses.
-pub(super) const STRANGER: Mac = [2, 0, 0, 0, 2, 0x66];
+/// Link-layer address of the stranger who claims appliances' addresses.
+const STRANGER: Mac = [2, 0, 0, 0, 2, 0x66];
+
+/// Link-layer address of the stranger who claims the addresses of a backend.
+pub(super) const fn stranger(backend: usize) -> Mac {
+    [2, 0, 0, 0, 4, backend as u8]
+}
+
+/// Backend whose addresses are claimed by a stranger with this link-layer address.
+pub(super) fn claimed_by(mac: Mac) -> Option<usize> {
+    mac.strip_prefix(&[2, 0, 0, 0, 4]).map(|number| usize::from(number[0]))
+}
 
 impl World {
     /// Has a fault happen.
@@ -31,13 +41,14 @@ impl World {
                 self.macs += 1;
                 let mac = [2, 0, 0, 0, 3, self.macs];
                 let told = self.backends[number].change_mac(mac, now);
+                self.sites.iter_mut().for_each(|site| site.sights[number].forget(now));
                 if self.backends[number].is_up {
                     told.iter().for_each(|frame| self.switch(frame, Node::Backend(number)));
                 }
             }
             Fault::Claim(number) => {
                 for address in [backend::v4(number), backend::v6(number)] {
-                    self.switch(&frame::announcement(address, STRANGER), Node::Router);
+                    self.switch(&frame::announcement(address, stranger(number)), Node::Router);
                 }
             }
             Fault::ClaimOfAppliance(number) => {
@@ -80,7 +91,6 @@ impl World {
     pub(super) fn set_link(&mut self, number: usize, down_until: Option<Duration>) {
         let site = &mut self.sites[number];
         site.link_returns = down_until;
-        site.link_trouble = self.now;
         if let Some(running) = &site.running {
             running.set_link(down_until.is_none());
         }
@@ -150,17 +160,13 @@ impl World {
         }
     }
 
-    /// Looks for a stranger's link-layer address where a packet goes: an error while its backend has answered all along.
-    pub(super) fn is_misled(&self, site: usize, destination: Mac) -> Option<(Invariant, String)> {
-        let calm = Duration::from_secs(12);
-        let is_calm = |at: Duration| self.now > at + calm;
-        let site = &self.sites[site];
-        let quiet = is_calm(site.link_trouble)
-            && is_calm(site.stalled_until)
-            && self.network.lost_at.is_none_or(is_calm)
-            && self.backends.iter().all(|backend| is_calm(backend.since));
-        let text = || format!("a packet goes to {destination:02x?}, which has claimed a backend's address");
-        (quiet && destination == STRANGER).then(|| (Invariant::NextHop, text()))
+    /// Looks for the link-layer address of the stranger who claims a backend's address where a packet goes: an error unless
+    /// the appliance may have been misled.
+    pub(super) fn misled(&self, site: usize, sent: &[u8]) -> Option<(Invariant, String)> {
+        let number = claimed_by(frame::destination(sent)?)?;
+        let is_misled = self.sites[site].sights.get(number)?.is_misled(sent, self.now);
+        let text = || format!("a packet goes to one who has claimed the address of b{number}, which answers");
+        is_misled.then(|| (Invariant::NextHop, text()))
     }
 
     /// True if a link-layer address is the router's, or of no machine at all.

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use guideway::api::request::Request;
+use guideway_engine::counters::WorkerCounters;
 use tokio::task::yield_now;
 
 use super::World;
-use super::faults::STRANGER;
-use crate::appliance::Appliance;
-use crate::client;
+use super::faults::claimed_by;
+use crate::appliance::{Appliance, WorkerCounts};
+use crate::client::{self, Kind};
 use crate::frame::{self, Mac};
 use crate::invariant::{self, Decision, Invariant, View};
 use crate::network::Node;
@@ -28,7 +29,7 @@ impl World {
         }
         let site = &mut self.sites[number];
         let Some(running) = &mut site.running else { return };
-        let before: u64 = running.counts().iter().map(|counts| counts.counters.pipeline.forwarded).sum();
+        let before = totals(&running.counts());
         running.step(&mut self.dice, self.now);
         let sent = running.sent();
         let counts = running.counts();
@@ -37,19 +38,24 @@ impl World {
         if let Some(text) = wrong {
             self.break_off(number, Invariant::Conservation, text);
         }
-        let forwarded = counts.iter().map(|counts| counts.counters.pipeline.forwarded).sum::<u64>() - before;
-        let full: u64 = counts.iter().map(|counts| counts.counters.io.tx_full).sum();
+        let [forwarded, full, refused] = totals(&counts);
+        let (forwarded, full, refused) = (forwarded - before[0], full - before[1], refused - before[2]);
+        if full > 0 || refused > 0 {
+            self.sites[number].sights.iter_mut().for_each(|sight| sight.note_trouble(self.now));
+        }
         let mut seen = 0;
         for frame in &sent {
             self.report.frame(self.now, frame);
+            for (sight, backend) in self.sites[number].sights.iter_mut().zip(&self.backends) {
+                sight.take_in(frame, backend.mac, self.now);
+            }
             seen += u64::from(is_clients(frame, number));
             self.judge(number, frame);
             if self.sites[number].running.as_ref().is_some_and(Appliance::has_link) {
                 self.switch(frame, Node::Appliance(number));
             }
         }
-        if seen > forwarded || (seen < forwarded && full == 0) {
-            let text = format!("{forwarded} packets are counted as forwarded, and {seen} came out");
+        if let Some(text) = invariant::forwarded(forwarded, seen, full) {
             self.break_off(number, Invariant::Conservation, text);
         }
         self.report.counts.forwarded += forwarded;
@@ -123,12 +129,13 @@ impl World {
         let Some(offered) = self.clients.offered.get_mut(&packet) else { return };
         offered.forwarded += 1;
         let (ends, kind, datagram, damaged) = (offered.ends, offered.kind, offered.datagram, offered.damaged);
+        let (flow, begins) = (offered.flow, matches!(offered.kind, Kind::Syn | Kind::Datagram | Kind::First));
         let text = if offered.forwarded > offered.received {
             Some(format!(
                 "packet {packet} was sent {} times, and received {}",
                 offered.forwarded, offered.received
             ))
-        } else if !damaged && !is_same(&frame[14..], &offered.packet) {
+        } else if !damaged && frame[14..] != after_a_hop(&offered.packet) {
             Some(format!(
                 "packet {packet} came out as {:02x?}, and was {:02x?}",
                 &frame[14..],
@@ -142,10 +149,10 @@ impl World {
         }
         let (service, client, port) = ends;
         let Some(backend) = self.backend_of(to) else {
-            if let Some((invariant, text)) = self.is_misled(number, to) {
+            if let Some((invariant, text)) = self.misled(number, frame) {
                 return self.break_off(number, invariant, text);
             }
-            if to != STRANGER {
+            if claimed_by(to).is_none() {
                 let text = format!("packet {packet} goes to {to:02x?}, which no backend has");
                 self.break_off(number, Invariant::NextHop, text);
             }
@@ -166,8 +173,8 @@ impl World {
         if let Some((invariant, text)) = broken {
             return self.break_off(number, invariant, text);
         }
-        if self.well_since.is_some() {
-            self.reached[service as usize][backend] = true;
+        if begins && self.well_since.is_some_and(|(_, last_before)| flow > last_before) {
+            self.reached.insert((number, service, backend));
         }
     }
 
@@ -178,6 +185,12 @@ impl World {
             self.backends.iter().find(|backend| backend.mac == mac || backend.former_macs.iter().any(has));
         found.map(|backend| backend.number)
     }
+}
+
+/// Totals of all workers: packets forwarded, frames for which no room was where they leave, and before the control thread.
+fn totals(counts: &[WorkerCounts]) -> [u64; 3] {
+    let total = |count: fn(&WorkerCounters) -> u64| counts.iter().map(|worker| count(&worker.counters)).sum();
+    [total(|one| one.pipeline.forwarded), total(|one| one.io.tx_full), total(|one| one.io.host_full)]
 }
 
 /// True if a frame of an appliance is a client's packet, and not the appliance's own word.
@@ -193,20 +206,26 @@ fn is_clients(frame: &[u8], appliance: usize) -> bool {
     !is_own && to[0] & 1 == 0 && !World::is_router(to)
 }
 
-/// True if two IP packets are the same but for their TTL and its checksum.
-fn is_same(sent: &[u8], offered: &[u8]) -> bool {
-    let but = |packet: &[u8]| {
-        let mut packet = packet.to_vec();
-        match packet[0] >> 4 {
-            4 => {
-                packet[8] = 0;
-                packet[10..12].fill(0);
-            }
-            _ => packet[7] = 0,
-        }
-        packet
-    };
-    sent.len() == offered.len() && but(sent) == but(offered)
+/// IP packet after a hop: its TTL is one less, and the header's checksum is right for it.
+pub(super) fn after_a_hop(packet: &[u8]) -> Vec<u8> {
+    let mut packet = packet.to_vec();
+    if packet[0] >> 4 == 4 {
+        packet[8] -= 1;
+        packet[10..12].fill(0);
+        let checksum = checksum(&packet[..20]);
+        packet[10..12].copy_from_slice(&checksum.to_be_bytes());
+    } else {
+        packet[7] -= 1;
+    }
+    packet
+}
+
+/// Checksum of a header of IPv4 without options (RFC 1071).
+fn checksum(header: &[u8]) -> u16 {
+    let words = header.chunks_exact(2).map(|word| u32::from(word[0]) << 8 | u32::from(word[1]));
+    let sum: u32 = words.sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    !((folded & 0xffff) + (folded >> 16)) as u16
 }
 
 #[cfg(test)]
@@ -217,13 +236,16 @@ mod tests {
     fn a_packet_that_is_changed_is_seen() {
         let packet = pcap_fixtures::packet::Packet::between("198.51.100.1", "203.0.113.10").tcp(1, 80, 2);
         let (offered, sent) = (packet.ip_bytes(), packet.forwarded().ip_bytes());
-        assert!(is_same(&sent, &offered));
-        for at in [4, 16, 30] {
+        assert_eq!(sent, after_a_hop(&offered));
+        // Among them the TTL and the header's checksum.
+        for at in [4, 8, 10, 11, 16, 30] {
             let mut changed = sent.clone();
             changed[at] ^= 1;
-            assert!(!is_same(&changed, &offered), "{at}");
+            assert_ne!(changed, after_a_hop(&offered), "{at}");
         }
-        assert!(!is_same(&sent[..sent.len() - 1], &offered));
+        // A sum whose carry has a carry.
+        assert_eq!(checksum(&[0xff, 0xff, 0xff, 0xff, 0, 2]), 0xfffd);
+        assert_eq!(checksum(&[[0xff; 2], [0xff; 2], [0, 1], [0, 0]].concat()), 0xfffe);
     }
 
     #[test]

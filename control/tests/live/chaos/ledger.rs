@@ -25,10 +25,18 @@ const FRAMES: u64 = 200;
 
 /// Checks that each offered packet was forwarded, passed or dropped.
 pub(super) fn assert_counted_once(stats: &Stats) {
-    for one in std::iter::once(&stats.total) {
-        let (passed, dropped): (u64, u64) = (one.passed.values().sum(), one.dropped.values().sum());
-        assert_eq!(one.offered, one.forwarded + passed + dropped, "{one:?}");
-        assert!(one.offered > 0);
+    let total = &stats.total;
+    let (passed, dropped): (u64, u64) = (total.passed.values().sum(), total.dropped.values().sum());
+    assert_eq!(total.offered, total.forwarded + passed + dropped, "{total:?}");
+}
+
+/// Checks that no counter has lost what it had counted: the process has lived on.
+pub(super) fn assert_counts_on(earlier: &Stats, later: &Stats) {
+    let (before, now) = (&earlier.total, &later.total);
+    let grows = now.offered > before.offered && now.forwarded >= before.forwarded;
+    assert!(grows, "{before:?}, and then {now:?}");
+    for (all, earlier) in [(&now.passed, &before.passed), (&now.dropped, &before.dropped)] {
+        assert!(earlier.iter().all(|(reason, count)| all[reason] >= *count), "{earlier:?}, and then {all:?}");
     }
 }
 
