@@ -3,12 +3,14 @@
 mod impatient_stream;
 mod slots;
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use axum::Router;
+use axum::response::Response;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -75,13 +77,18 @@ pub(crate) trait Listener {
     fn accept(&self) -> impl Future<Output = io::Result<Visitor<Self::Stream, Self::Peer>>> + Send;
 }
 
+/// Address of this machine that a client has connected to: one of several, where the listener is on all of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LocalAddress(pub(crate) SocketAddr);
+
 impl Listener for TcpListener {
     type Stream = TcpStream;
-    type Peer = ();
+    type Peer = LocalAddress;
 
-    async fn accept(&self) -> io::Result<Visitor<TcpStream, ()>> {
+    async fn accept(&self) -> io::Result<Visitor<TcpStream, LocalAddress>> {
         let (stream, address) = Self::accept(self).await?;
-        Ok(Visitor { stream, peer: (), standing: Standing::Anybody, source: Some(address.ip()) })
+        let peer = LocalAddress(stream.local_addr()?);
+        Ok(Visitor { stream, peer, standing: Standing::Anybody, source: Some(address.ip()) })
     }
 }
 
@@ -122,13 +129,8 @@ pub(crate) async fn serve<L: Listener>(
             Standing::Stranger => Some(STRANGER_TIME),
             _ => bounds.connection_time,
         };
-        let routes = TowerToHyperService::new(routes.clone());
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert::<L::Peer>(Clone::clone(&peer));
-            routes.call(request)
-        });
-        let stream = TokioIo::new(ImpatientStream::new(stream, bounds.write_time));
-        let connection = graceful.watch(http.serve_connection(stream, service));
+        let service = service(routes.clone(), peer);
+        let connection = graceful.watch(http.serve_connection(impatient(stream, bounds), service));
         connections.spawn(async move {
             // A connection that breaks or is late is the client's affair.
             let _ = match connection_time {
@@ -150,14 +152,25 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     P: Clone + Send + Sync + 'static,
 {
+    // A connection that breaks or is late is the client's affair.
+    let _ = protocol(bounds).serve_connection(impatient(stream, bounds), service(routes, peer)).await;
+}
+
+/// Service of one connection, whose requests have `peer` as an extension.
+fn service<P: Clone + Send + Sync + 'static>(
+    routes: Router,
+    peer: P,
+) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> {
     let routes = TowerToHyperService::new(routes);
-    let service = service_fn(move |mut request: Request<Incoming>| {
+    service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
         routes.call(request)
-    });
-    let stream = TokioIo::new(ImpatientStream::new(stream, bounds.write_time));
-    // A connection that breaks or is late is the client's affair.
-    let _ = protocol(bounds).serve_connection(stream, service).await;
+    })
+}
+
+/// Stream that ends where its client does not read in time.
+fn impatient<S: AsyncRead + AsyncWrite + Unpin>(stream: S, bounds: Bounds) -> TokioIo<ImpatientStream<S>> {
+    TokioIo::new(ImpatientStream::new(stream, bounds.write_time))
 }
 
 /// HTTP/1.1 within the bounds of time and size.
@@ -177,7 +190,8 @@ mod tests {
     use super::slots::WAIT_TIME;
     use super::*;
 
-    const SHARES: Shares = Shares { everybody: 1, strangers: 0, kept: 0, of_one_source: 100 };
+    const SHARES: Shares =
+        Shares { everybody: 1, strangers: 0, kept: 0, of_one_source: 100, of_machine: 100 };
 
     const BOUNDS: Bounds = Bounds {
         shares: SHARES,
@@ -419,6 +433,25 @@ mod tests {
             }
             assert_eq!(before.elapsed(), STRANGER_TIME);
             is_served(&mut served.connect_as(Standing::Stranger).await).await;
+        });
+    }
+
+    #[test]
+    fn users_of_this_machine_are_many_and_leave_slots_to_others() {
+        on_a_paused_clock(async {
+            let shares = Shares { everybody: 4, of_one_source: 1, of_machine: 3, ..SHARES };
+            let served = Served::start_with(Bounds { shares, ..BOUNDS });
+            let connect = |text: &str| {
+                served.connect_from(Standing::Anybody, Some(text.parse().expect("it is an address")))
+            };
+            let mut users = Vec::new();
+            for address in ["127.0.0.1", "127.9.9.9", "::1"] {
+                let mut user = connect(address).await;
+                is_served(&mut user).await;
+                users.push(user);
+            }
+            assert_eq!(rest(connect("::ffff:127.0.0.1").await).await, "");
+            is_served(&mut connect("192.0.2.1").await).await;
         });
     }
 

@@ -38,7 +38,7 @@ use super::status_page::{self, Board, unanswered};
 
 /// Bounds of the exporter; each answer has a connection of its own, which ends with it.
 const BOUNDS: Bounds = Bounds {
-    shares: Shares { everybody: 64, strangers: 0, kept: 0, of_one_source: 16 },
+    shares: Shares { everybody: 64, strangers: 0, kept: 0, of_one_source: 16, of_machine: 48 },
     header_time: Duration::from_secs(5),
     write_time: Duration::from_secs(10),
     connection_time: Some(Duration::from_secs(60)),
@@ -104,10 +104,7 @@ impl Exporter {
             .merge(status_page::routes(Arc::clone(&board)));
         let routes = match self.token {
             Some(token) => routes.layer(middleware::from_fn_with_state(Arc::new(token), guard::admit)),
-            None if self.listener.local_addr().is_ok_and(rebinding::is_of_machine) => {
-                routes.layer(middleware::from_fn(rebinding::refuse))
-            }
-            None => routes,
+            None => routes.layer(middleware::from_fn(rebinding::refuse)),
         };
         let routes = routes.layer(middleware::map_response(ended));
         let sample = async {

@@ -19,6 +19,7 @@ use rustix::fs::Access;
 use crate::announce;
 use crate::api::admin::client::{Client, ClientError};
 use crate::api::view::Status;
+use crate::run::confinement::{LandlockAbi, NoLandlock, look_for_landlock};
 use crate::run::machine::capabilities::{Capabilities, MissingCapability, is_without_iommu};
 use crate::run::machine::cores::{Cores, NoCores, Usable};
 use crate::run::machine::huge_pages::{HugePages, NodeWithoutPages, nodes_without_pages};
@@ -105,6 +106,8 @@ pub struct Facts {
     pub lockable: Option<u64>,
     /// True if the kernel has Landlock, which keeps threads from files; none where it does not tell.
     pub has_landlock: Option<bool>,
+    /// Interface of Landlock that the kernel has; none where nobody has asked for it.
+    pub landlock_abi: Option<LandlockAbi>,
     /// Settings of the kernel's network below `/proc/sys/net`: `ipv4/ip_forward` and others.
     pub net_settings: BTreeMap<String, String>,
     /// Addresses of the kernel's interfaces.
@@ -175,6 +178,11 @@ impl Facts {
         facts.hooks = hooks;
         facts.addresses = Machine::look().addresses;
         facts.functions.iter_mut().for_each(Function::ask_pf);
+        match look_for_landlock() {
+            Ok(abi) => (facts.has_landlock, facts.landlock_abi) = (Some(true), Some(abi)),
+            Err(NoLandlock::Missing | NoLandlock::Disabled) => facts.has_landlock = Some(false),
+            Err(NoLandlock::Refused(_)) => {}
+        }
         facts
     }
 

@@ -14,14 +14,29 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     if let Some(config) = facts.config.as_ref().filter(|_| !facts.is_running()) {
         findings.push(metrics(facts, config.metrics.listen));
     }
-    findings.extend(facts.has_landlock.map(landlock));
+    findings.extend(facts.has_landlock.map(|is_there| landlock(facts, is_there)));
     findings
 }
 
 /// Landlock of the kernel, by which the threads of listeners and workers are kept from files.
-fn landlock(is_there: bool) -> Finding {
+fn landlock(facts: &Facts, is_there: bool) -> Finding {
+    let engine = facts.config.as_ref().map(|config| &config.engine);
+    let keys = [
+        ("listeners", "confine_listeners", engine.is_none_or(|engine| engine.confine_listeners)),
+        ("workers", "confine_workers", engine.is_none_or(|engine| engine.confine_workers)),
+    ];
+    if let Some((threads, key, _)) = keys.into_iter().find(|(.., is_confined)| !is_confined) {
+        let found = format!("`[engine] {key} = false`: {threads} may reach every file that the process may");
+        let remedy = format!("grep -n {key} {}", quoted(&facts.config_path));
+        return Finding::note("Landlock", found).should_be(format!("`{key} = true`, the default"), remedy);
+    }
     if is_there {
-        return Finding::ok("Landlock", "the kernel keeps listeners and workers from files");
+        let abi = facts.landlock_abi.map_or_else(String::new, |abi| match abi.left_out() {
+            None => format!(" (ABI {})", abi.0),
+            Some(left_out) => format!(" (ABI {}, which has no rules for {left_out})", abi.0),
+        });
+        let found = format!("the kernel keeps listeners and workers from files{abi}");
+        return Finding::ok("Landlock", found);
     }
     Finding::note(
         "Landlock",

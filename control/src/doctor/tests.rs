@@ -8,6 +8,7 @@ use super::finding::{Finding, Level};
 use super::text::text;
 use super::tree::{TAP, Tree, on_interface, running};
 use crate::api::view::{Port, PortState, RssState};
+use crate::run::confinement::LandlockAbi;
 
 const FUNCTION: &str = "sys/bus/pci/devices/0000:3b:02.0";
 const NODE1: &str = "sys/devices/system/node/node1/hugepages/hugepages-2048kB";
@@ -435,6 +436,17 @@ const FILES: &[Row] = &[
         "cat /sys/kernel/security/lsm",
     ),
     (
+        "the configuration lets the workers go",
+        |tree| {
+            tree.write("sys/kernel/security/lsm", "lockdown,capability,landlock");
+            tree.config = tree.config.replace("[engine]\n", "[engine]\nconfine_workers = false\n");
+        },
+        "listeners",
+        Level::Note,
+        "`[engine] confine_workers = false`: workers may reach every file",
+        "grep -n confine_workers guideway.toml",
+    ),
+    (
         "four queue pairs for two workers",
         |tree| {
             on_interface(tree);
@@ -457,6 +469,22 @@ fn one_thing_wrong_is_one_finding_with_the_command_that_mends_it() {
         assert_eq!((&*finding.check, finding.level), (*check, *level), "{claim}");
         assert!(finding.found.contains(found), "{claim}: {}", finding.found);
         assert_eq!(finding.remedy.as_deref().unwrap_or_default(), *remedy, "{claim}");
+    }
+}
+
+#[test]
+fn the_interface_of_landlock_and_what_it_leaves_out_are_told() {
+    let tree = Tree::healthy();
+    tree.write("sys/kernel/security/lsm", "lockdown,capability,landlock");
+    for (abi, found) in [
+        (7, "keeps listeners and workers from files (ABI 7)"),
+        (4, "(ABI 4, which has no rules for commands to devices (Linux 6.10), abstract"),
+    ] {
+        let mut facts = tree.facts();
+        facts.landlock_abi = Some(LandlockAbi(abi));
+        let findings = diagnose(&facts).findings;
+        let told = findings.iter().find(|finding| finding.subject == "Landlock").expect("it is looked at");
+        assert!(told.level == Level::Ok && told.found.contains(found), "{}", told.found);
     }
 }
 

@@ -1,11 +1,12 @@
 //! Confinement of the workers' threads: packets from anywhere are parsed there, by drivers in C too, so they open no file,
-//! run no program, make no socket and no executable memory.
+//! run no program, make no socket and no executable memory. The thread of the listeners has lines of its own.
 //!
-//! A thread that is confined keeps what it had open, which is all that a poll-mode driver needs: it reads, writes, waits
+//! A worker that is confined keeps what it had open, which is all that a poll-mode driver needs: it reads, writes, waits
 //! and asks its device. Any other system call fails with `EPERM`, as a driver expects of a kernel that refuses it; the
 //! process goes on.
 
 mod files;
+mod listeners;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +16,8 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
 
-pub use files::{NoLandlock, confine_files};
+pub use files::{LandlockAbi, NoLandlock, confine_files, look_for_landlock};
+pub use listeners::{drop_capabilities, refuse_system_calls};
 
 /// System calls that a worker's thread may make, whatever their arguments.
 const ALLOWED: &[libc::c_long] = &[

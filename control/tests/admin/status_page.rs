@@ -113,6 +113,26 @@ fn on_loopback_a_page_whose_name_is_bound_anew_reads_nothing() {
 }
 
 #[test]
+fn a_listener_on_every_address_judges_by_the_one_that_was_asked() {
+    block_on(async {
+        let exporter = Exporter::bind("0.0.0.0:0".parse().unwrap()).await.unwrap();
+        let port = exporter.address().unwrap().port();
+        let (requests, asked) = mpsc::channel(1);
+        drop(asked);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = tokio::spawn(exporter.serve(requests, async { drop(stopped.await) }));
+        for (host, status) in [("rebound.example", "421"), ("localhost", "503")] {
+            let request = format!("GET /status.json HTTP/1.1\r\nhost: {host}:{port}\r\n\r\n");
+            let ask = move || say(([127, 0, 0, 1], port).into(), &request);
+            let (head, _) = tokio::task::spawn_blocking(ask).await.unwrap();
+            assert_eq!(head.split(' ').nth(1), Some(status), "{head}");
+        }
+        drop(stop);
+        serving.await.unwrap();
+    });
+}
+
+#[test]
 fn a_page_of_an_appliance_that_stops_says_so() {
     block_on(async {
         let exporter = Exporter::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();

@@ -22,7 +22,7 @@ pub struct Engine {
     pub mbufs: Option<u32>,
     /// True if the workers' threads may make the system calls alone that a poll-mode driver needs.
     pub confine_workers: bool,
-    /// True if the thread of the admin interface and the metrics is kept from every file.
+    /// True if the thread of the admin interface and the metrics has no capabilities, files, new sockets and programs.
     pub confine_listeners: bool,
 }
 

@@ -12,7 +12,6 @@ use axum::{Json, Router};
 use guideway_model::config::{MAX_FILE_BYTES, MAX_WEIGHT, Sources, VipRange};
 use serde::Deserialize;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
 
 use super::extract::{Asked, Brought, Named, Written, flow_of, no_such_method, no_such_route};
 use super::failure::Failure;
@@ -29,9 +28,6 @@ const MAX_BODY_BYTES: usize = 4 * 1024;
 
 /// Largest body that brings a configuration: its files, and what JSON adds to them.
 const MAX_PLAN_BYTES: usize = 2 * MAX_FILE_BYTES;
-
-/// Longest time until a request has been read and its answer has begun.
-const REQUEST_TIME: Duration = Duration::from_secs(40);
 
 /// Entries that a list shows by default.
 pub const DEFAULT_ENTRIES: usize = 100;
@@ -103,13 +99,7 @@ pub(super) fn router(requests: RequestSender) -> Router {
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(middleware::from_fn(in_time))
         .with_state(requests)
-}
-
-/// Ends a request whose body does not come in time.
-async fn in_time(request: HttpRequest, next: Next) -> Response {
-    timeout(REQUEST_TIME, next.run(request)).await.unwrap_or_else(|_| Failure::incomplete().into_response())
 }
 
 async fn status(State(requests): State<RequestSender>) -> Answer<Status> {

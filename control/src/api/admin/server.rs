@@ -20,7 +20,13 @@ use crate::api::request_sender::RequestSender;
 
 /// Bounds of the server: connections at once, and the time for a header.
 const BOUNDS: Bounds = Bounds {
-    shares: Shares { everybody: 40, strangers: 4, kept: 8, of_one_source: usize::MAX },
+    shares: Shares {
+        everybody: 40,
+        strangers: 4,
+        kept: 8,
+        of_one_source: usize::MAX,
+        of_machine: usize::MAX,
+    },
     header_time: Duration::from_secs(10),
     write_time: Duration::from_secs(10),
     connection_time: None,

@@ -1,14 +1,16 @@
 //! The Unix socket that the admin interface listens on: its mode, and the life of its file.
 
 use std::fmt;
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
 use tokio::time::{Instant, sleep};
 
@@ -24,7 +26,10 @@ const DIRECTORY_MODE: u32 = 0o755;
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 128;
 
-/// Longest wait for others who begin to listen in the same directory, which takes them microseconds, and pause between two tries.
+/// Mode of the file by which those who begin to listen on one socket keep each other out.
+const LOCK_MODE: u32 = 0o600;
+
+/// Longest wait for others who begin to listen on the same socket, which takes them microseconds, and pause between two tries.
 const LOCK_TIME: Duration = Duration::from_secs(5);
 const LOCK_PAUSE: Duration = Duration::from_millis(1);
 
@@ -98,7 +103,7 @@ pub(super) async fn listen(path: &Path, are_judged: bool) -> Result<(UnixListene
     let made = builder.recursive(true).mode(DIRECTORY_MODE).create(directory);
     made.map_err(|error| ListenError::Directory(directory.to_owned(), error))?;
     // Of several that start at once, none takes the socket of one that has not come to listen for that of a dead one.
-    let _alone = lock(directory).await.map_err(failed)?;
+    let _alone = lock(path).await.map_err(failed)?;
     if find(path).await? {
         fs::remove_file(path).map_err(failed)?;
     }
@@ -113,20 +118,59 @@ pub(super) async fn listen(path: &Path, are_judged: bool) -> Result<(UnixListene
     Ok((listener, file))
 }
 
-/// Locks a directory against others who begin to listen in it; the file that comes back holds the lock.
-async fn lock(directory: &Path) -> io::Result<File> {
-    let file = File::open(directory)?;
+/// Lock of whoever begins to listen on a socket; its file lies beside the socket, and goes with this value.
+#[derive(Debug)]
+struct StartLock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Drop for StartLock {
+    fn drop(&mut self) {
+        // While the lock is held: whoever waits for it looks whether the file is still there.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Locks a socket against others who begin to listen on it; none where the file system has no locks, or somebody else has a
+/// file of the lock's name, who could hold it for ever.
+async fn lock(socket: &Path) -> io::Result<Option<StartLock>> {
+    let mut path = socket.as_os_str().to_owned();
+    path.push(".lock");
+    let path = PathBuf::from(path);
     let end = Instant::now() + LOCK_TIME;
     loop {
+        let Some(file) = open_lock(&path) else { return Ok(None) };
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(file),
-            Err(Errno::WOULDBLOCK) if Instant::now() < end => sleep(LOCK_PAUSE).await,
-            Err(Errno::WOULDBLOCK) => {
-                return Err(io::Error::other(format!("another program has locked {}", directory.display())));
+            Ok(()) if is_at(&file, &path) => return Ok(Some(StartLock { path, _file: file })),
+            // The one before has removed it.
+            Ok(()) if Instant::now() < end => {}
+            Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < end => sleep(LOCK_PAUSE).await,
+            Ok(()) | Err(Errno::WOULDBLOCK) => {
+                let locked = format!("another program has locked {}", path.display());
+                return Err(io::Error::other(locked));
             }
-            Err(error) => return Err(error.into()),
+            Err(_) => return Ok(None),
         }
     }
+}
+
+/// Opens the file of a lock, which nobody else can open: a lock needs no more than an open file. None where it is another's.
+fn open_lock(path: &Path) -> Option<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(LOCK_MODE);
+    let file = options.custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path).ok()?;
+    let is_own = |file: &Metadata| file.is_file() && file.uid() == geteuid().as_raw();
+    file.metadata().is_ok_and(|file| is_own(&file)).then_some(file)
+}
+
+/// True if a path leads to this open file.
+fn is_at(file: &File, path: &Path) -> bool {
+    let number = |file: Metadata| (file.dev(), file.ino());
+    matches!(
+        (file.metadata().map(number), fs::symlink_metadata(path).map(number)),
+        (Ok(open), Ok(named)) if open == named
+    )
 }
 
 /// Looks for a socket at `path`: true for one of an appliance that is gone, false if there is none.
@@ -156,6 +200,8 @@ mod tests {
     use std::os::unix::net::UnixListener as StdListener;
     use std::sync::Barrier;
     use std::thread;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     use super::*;
 
@@ -192,5 +238,43 @@ mod tests {
             });
             assert_eq!(listening, 1);
         }
+    }
+    /// Sockets of a folder that everybody may open, and so lock: their appliance starts all the same.
+    #[test]
+    fn no_lock_and_no_file_of_others_keeps_an_appliance_from_its_socket() {
+        let directory = tempfile::tempdir().expect("a directory can be made");
+        let path = directory.path().join("admin.sock");
+        let lock = directory.path().join("admin.sock.lock");
+        let folder = File::open(directory.path()).expect("it is there");
+        flock(&folder, FlockOperation::LockExclusive).expect("nobody has locked it");
+        drop(run(listen(&path, false)).expect("a lock of the folder is nobody's affair"));
+        assert!(!lock.exists(), "the lock goes once somebody listens");
+
+        let other = directory.path().join("other");
+        fs::write(&other, "kept").expect("it can be written");
+        std::os::unix::fs::symlink(&other, &lock).expect("a link can be made");
+        drop(run(listen(&path, false)).expect("a link is not followed"));
+        assert_eq!(fs::read_to_string(&other).expect("it is there"), "kept");
+        fs::remove_file(&lock).expect("it is not removed by others");
+        let pipe = mknodat(CWD, &lock, FileType::Fifo, Mode::RWXU, 0);
+        pipe.expect("a pipe can be made");
+        drop(run(listen(&path, false)).expect("a pipe is waited for by nobody"));
+    }
+
+    #[test]
+    fn the_lock_is_for_its_owner_alone_and_one_that_is_held_is_named() {
+        let directory = tempfile::tempdir().expect("a directory can be made");
+        let path = directory.path().join("admin.sock");
+        let held = run(lock(&path)).expect("nobody has it").expect("the file system has locks");
+        let mode = fs::metadata(&held.path).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, LOCK_MODE);
+        let late = async {
+            tokio::time::pause();
+            listen(&path, false).await.expect_err("somebody starts there").to_string()
+        };
+        let late = run(late);
+        assert!(late.contains("another program has locked") && late.contains("admin.sock.lock"), "{late}");
+        drop(held);
+        run(listen(&path, false)).expect("the lock is free again");
     }
 }

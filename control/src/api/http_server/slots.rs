@@ -4,7 +4,7 @@
 //! connections can therefore keep out an operator. Whoever has no right at all has a few slots apart, and no queue.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +42,8 @@ pub(crate) struct Shares {
     pub(crate) kept: usize,
     /// Connections of one address, or of one IPv6 network of 64 bits, waiting ones too.
     pub(crate) of_one_source: usize,
+    /// Connections of this machine's loopback, waiting ones too: all its users, and clients behind a proxy, are one source.
+    pub(crate) of_machine: usize,
 }
 
 /// Slots that are left.
@@ -52,6 +54,7 @@ pub(super) struct Slots {
     /// Sources with a token, of which each of their connections has a copy.
     sources: HashMap<IpAddr, Arc<()>>,
     of_one_source: usize,
+    of_machine: usize,
 }
 
 /// Slots that clients of one standing alone may take, and the length of their queue.
@@ -99,6 +102,7 @@ impl Slots {
             own: [own(shares.strangers, 0), own(0, shares.everybody), kept(), kept(), kept()],
             sources: HashMap::new(),
             of_one_source: shares.of_one_source,
+            of_machine: shares.of_machine,
         }
     }
 
@@ -124,7 +128,8 @@ impl Slots {
         // No more sources are kept than there are connections.
         self.sources.retain(|_, token| Arc::strong_count(token) > 1);
         let token = self.sources.entry(source).or_default();
-        if Arc::strong_count(token) > self.of_one_source { Err(()) } else { Ok(Some(Arc::clone(token))) }
+        let bound = if source == MACHINE { self.of_machine } else { self.of_one_source };
+        if Arc::strong_count(token) > bound { Err(()) } else { Ok(Some(Arc::clone(token))) }
     }
 }
 
@@ -150,9 +155,13 @@ impl<S, P> Waiting<S, P> {
     }
 }
 
+/// Address by which clients of loopback are counted, which have many.
+const MACHINE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
 /// Address by which clients are counted: whoever has one of IPv6 has a network of them.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
+        address if address.is_loopback() => MACHINE,
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
         address => address,
     }

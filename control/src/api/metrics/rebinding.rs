@@ -1,8 +1,9 @@
 //! Defence against DNS rebinding: a page from anywhere, in a browser on this machine, whose own name suddenly means 127.0.0.1.
 //!
-//! Such a page asks by its name. A listener on loopback, which nobody else reaches, is therefore asked by an address or as
-//! `localhost`; a listener on another address may have any name, and whoever can bring a page there can ask by himself. Pages
-//! that ask by the address cannot read the answer, and are refused where the browser tells.
+//! Such a page asks by its name. Whoever comes to an address of loopback, which the machine alone reaches, therefore asks by an
+//! address or as `localhost`, also where the listener is on all addresses. Another address may have any name, and is open to
+//! such a page in a browser that reaches it: the token closes it. Pages that ask by the address cannot read the answer, and are
+//! refused where the browser tells.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,21 +13,26 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use crate::api::http_server::LocalAddress;
+
 /// Answer to whoever asks by a name.
-const WRONG_NAME: &str = "this listener is of the machine itself, and is asked by its address or as `localhost`: let a proxy \
+const WRONG_NAME: &str = "loopback is of the machine itself, and is asked by its address or as `localhost`: let a proxy \
                           pass on the address as `Host`, or set `[metrics] token_file`, with which every name will do\n";
 
 /// Answer to another site's page.
 const WRONG_PAGE: &str = "a page of another site may not ask\n";
 
-/// True if nobody but this machine reaches a listener.
-pub(super) fn is_of_machine(listener: SocketAddr) -> bool {
-    listener.ip().to_canonical().is_loopback()
+/// True if nobody but this machine reaches an address.
+fn is_of_machine(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
 }
 
-/// Lets a request pass that asks by an address or as `localhost`, and is no other site's page's.
+/// Lets a request pass that has come to an address which others reach, or that asks by an address or as `localhost`, and is no
+/// other site's page's.
 pub(super) async fn refuse(request: Request, next: Next) -> Response {
+    let is_of_machine = |LocalAddress(address): &LocalAddress| is_of_machine(*address);
     match () {
+        () if !request.extensions().get().is_none_or(is_of_machine) => next.run(request).await,
         () if !asks_machine(request.uri(), request.headers()) => {
             (StatusCode::MISDIRECTED_REQUEST, WRONG_NAME).into_response()
         }

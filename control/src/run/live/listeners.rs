@@ -15,14 +15,14 @@ use crate::api::admin::AccessRules;
 use crate::api::admin::server::{ServedSocket, Server};
 use crate::api::metrics::Exporter;
 use crate::api::request::Request;
-use crate::run::confinement::confine_files;
+use crate::run::confinement::{LandlockAbi, confine_files, drop_capabilities, refuse_system_calls};
 
 /// Thread that listens for operators and for Prometheus.
 pub(super) struct Listeners(JoinHandle<Result<ServedSocket, LiveError>>);
 
 impl Listeners {
     /// Listens, and answers with the replies to `requests` until the other end of `running` is gone; a thread that
-    /// `is_confined` reaches no file.
+    /// `is_confined` opens no file and no socket from then on.
     ///
     /// # Errors
     /// [`LiveError::Listen`] where a socket cannot be opened.
@@ -52,9 +52,8 @@ impl Listeners {
                 .await
                 .map_err(|error| listen("metrics", error.to_string()))?
                 .with_token(metrics.token);
-            // The groups of those who connect are read from there; all else that the thread needs is open.
-            if is_confined && let Err(error) = confine_files(&[Path::new("/proc")]) {
-                tracing::warn!("the listeners may reach every file that the process may: {error}");
+            if is_confined {
+                confine();
             }
             let _ = opened.send(());
             let (served, ()) = tokio::join!(
@@ -93,6 +92,25 @@ impl Listeners {
     pub(super) fn finish(self) -> Result<ServedSocket, LiveError> {
         let panicked = |_| LiveError::System(io::Error::other("the listeners have failed"));
         self.0.join().map_err(panicked)?
+    }
+}
+
+/// Confines the calling thread, once its sockets are open, as far as the kernel can, and tells of the rest.
+fn confine() {
+    // The groups of those who connect are read from there; all else that the thread needs is open.
+    match confine_files(&[Path::new("/proc")]).map(LandlockAbi::left_out) {
+        Ok(None) => {}
+        Ok(Some(left_out)) => tracing::info!(
+            "Landlock of this kernel has no rules for {left_out}; the listeners have a filter of system calls besides"
+        ),
+        Err(error) => tracing::warn!("the listeners may reach every file that the process may: {error}"),
+    }
+    if let Err(error) = drop_capabilities() {
+        tracing::warn!("the listeners keep the capabilities of the process: {error}");
+    }
+    // Last, so that it needs to allow no call that the lines before are made of.
+    if let Err(error) = refuse_system_calls() {
+        tracing::warn!("the listeners may make any system call: {error}");
     }
 }
 

@@ -112,7 +112,7 @@ impl ConfigReader {
                 Err(TryRecvError::Empty) => {
                     // Askers who came after a read was given up are told the same.
                     let late = job.askers.take_if(is_late).or_else(|| self.waiting.take_if(is_late))?;
-                    return Some((late, Finding::Read(Err(unanswered(source, READ_TIME, Duration::ZERO)))));
+                    return Some((late, Finding::Read(Err(unanswered(source, READ_TIME)))));
                 }
             };
             let askers = job.askers.take();
@@ -199,10 +199,9 @@ impl From<Done> for Finding {
     }
 }
 
-/// Refusal of a read that hangs since then.
-pub(super) fn unanswered(source: &ConfigSource, now: Duration, since: Duration) -> Refused {
-    let seconds = now.saturating_sub(since).as_secs();
-    unreadable(source, &format!("its file system has not answered for {seconds} s"))
+/// Refusal of a read that has hung for this time.
+pub(super) fn unanswered(source: &ConfigSource, hung: Duration) -> Refused {
+    unreadable(source, &format!("its file system has not answered for {} s", hung.as_secs()))
 }
 
 /// Refusal of a read that has failed.

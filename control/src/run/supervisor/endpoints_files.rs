@@ -21,6 +21,7 @@ use guideway_model::forwarding_state::{ForwardingState, Preparation, Prepared};
 use super::event_log::Note;
 use super::views::unix_sec;
 use crate::api::view::{self, EventKind};
+use crate::run::aside::Aside;
 
 use dns::Asker;
 use watch::Watch;
@@ -31,14 +32,16 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Files of endpoints of the configuration in force.
 #[derive(Debug, Default)]
 pub(super) struct EndpointsFiles {
+    /// Way to have lookup tables made.
+    aside: Aside,
     files: Vec<Watched>,
     /// The thread that looks at them; none where there are none.
     watcher: Option<Watcher>,
-    /// Thread that makes the lookup tables of what was found; none where none is under way.
+    /// Work on the lookup tables of what was found; none where none is under way.
     maker: Option<Maker>,
 }
 
-/// Thread that makes lookup tables, and the news that they are of.
+/// Lookup tables that are being made, and the news that they are of.
 #[derive(Debug)]
 struct Maker {
     news: News,
@@ -86,6 +89,11 @@ pub(super) struct Taken {
 }
 
 impl EndpointsFiles {
+    /// Files whose lookup tables are made this way.
+    pub(super) fn new(aside: Aside) -> Self {
+        Self { aside, ..Self::default() }
+    }
+
     /// Watches the files of a configuration that has been put in force, in place of those before; returns the events of
     /// files that already had a fault.
     pub(super) fn watch(
@@ -144,7 +152,7 @@ impl EndpointsFiles {
         if self.maker.is_none() {
             let news = self.watcher.as_ref()?.news.try_recv().ok()?;
             let taken = news.taken.as_ref().filter(|taken| !state.is_in_force(&taken.config));
-            match taken.map(|taken| make(taken.config.clone(), state.preparation(), now)) {
+            match taken.map(|taken| make(&self.aside, taken.config.clone(), state.preparation(), now)) {
                 Some(Ok(made)) => self.maker = Some(Maker { news, made }),
                 Some(Err(error)) => {
                     tracing::warn!("new endpoints are prepared by the control thread: {error}");
@@ -274,14 +282,14 @@ impl Watched {
     }
 }
 
-/// Has a thread make what a configuration needs, from a copy of the state.
-fn make(config: Config, copy: Preparation, now: Duration) -> io::Result<Receiver<Prepared>> {
+/// Has what a configuration needs made beside this thread, from a copy of the state.
+fn make(aside: &Aside, config: Config, copy: Preparation, now: Duration) -> io::Result<Receiver<Prepared>> {
     let (send, made) = channel();
     let make = move || {
         // The supervisor may have ended, or have taken over another configuration.
         let _ = send.send(copy.make(config, now));
     };
-    thread::Builder::new().name("endpoints-maker".to_owned()).spawn(make)?;
+    aside.begin("endpoints-maker", make)?;
     Ok(made)
 }
 
@@ -340,12 +348,17 @@ mod tests {
         let config = Config::parse_to_run(&first).unwrap_or_else(|errors| panic!("{errors}"));
         let mut state = ForwardingState::offline(config.clone());
         state.snapshot(&StandInMacs);
-        let mut files = EndpointsFiles::default();
+        let (taker, handed) = channel();
+        let mut files = EndpointsFiles::new(Aside::Handed(taker));
         files.watch(&config, Some(&first), Vec::new());
 
         write("web.json", "[{ \"targets\": [\"192.0.2.11\", \"192.0.2.12\"] }]");
         let end = Instant::now() + Duration::from_secs(60);
         let (news, prepared) = loop {
+            if let Ok(work) = handed.try_recv() {
+                assert!(files.news(&state, Duration::ZERO).is_none(), "nobody has made them yet");
+                work.run();
+            }
             if let Some(found) = files.news(&state, Duration::ZERO) {
                 break found;
             }

@@ -11,17 +11,20 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
-use std::thread;
 use std::time::Duration;
 
 use super::config_reader::{READ_TIME, unanswered, unreadable};
 use super::config_source::{ConfigSource, Loaded};
 use crate::api::request::{Refused, Reply};
 use crate::api::view;
+use crate::run::aside::Aside;
 
 /// Reader, and the plan that waits for it.
 #[derive(Debug, Default)]
-pub(super) struct PlanReader(Option<Job>);
+pub(super) struct PlanReader {
+    aside: Aside,
+    job: Option<Job>,
+}
 
 /// Read of a thread.
 #[derive(Debug)]
@@ -38,6 +41,11 @@ struct Job {
 pub(super) type Read = (Reply<view::Plan>, Result<Loaded, Refused>);
 
 impl PlanReader {
+    /// Reader whose work is done this way.
+    pub(super) fn new(aside: Aside) -> Self {
+        Self { aside, job: None }
+    }
+
     /// Has a thread read the configuration, unless one is at it.
     pub(super) fn ask(&mut self, source: &ConfigSource, reply: Reply<view::Plan>, now: Duration) {
         let own_source = source.clone();
@@ -52,11 +60,13 @@ impl PlanReader {
         now: Duration,
         read: impl FnOnce(&AtomicBool) -> Result<Loaded, Refused> + Send + 'static,
     ) {
-        match &mut self.0 {
+        match &mut self.job {
             None => {}
             Some(Job { reply: Some(_), .. }) => return drop(reply.send(Err(Refused::WhatIfRunning))),
             Some(job) => match job.done.try_recv() {
-                Err(TryRecvError::Empty) => return drop(reply.send(Err(unanswered(source, now, job.since)))),
+                Err(TryRecvError::Empty) => {
+                    return drop(reply.send(Err(unanswered(source, now.saturating_sub(job.since)))));
+                }
                 // The read that was given up has ended.
                 Ok(_) | Err(TryRecvError::Disconnected) => {}
             },
@@ -68,15 +78,15 @@ impl PlanReader {
             // The supervisor may have ended.
             let _ = send.send(read(&told));
         };
-        if let Err(error) = thread::Builder::new().name("plan-reader".to_owned()).spawn(run) {
+        if let Err(error) = self.aside.begin("plan-reader", run) {
             return drop(reply.send(Err(unreadable(source, &format!("no thread can be started: {error}")))));
         }
-        self.0 = Some(Job { done, since: now, reply: Some(reply), has_read });
+        self.job = Some(Job { done, since: now, reply: Some(reply), has_read });
     }
 
     /// Takes in what was read, or gives up a read that hangs.
     pub(super) fn poll(&mut self, source: &ConfigSource, now: Duration) -> Option<Read> {
-        let job = self.0.as_mut()?;
+        let job = self.job.as_mut()?;
         let read = match job.done.try_recv() {
             Ok(read) => read,
             Err(TryRecvError::Disconnected) => Err(unreadable(source, "its reader has failed")),
@@ -85,11 +95,11 @@ impl PlanReader {
                 // Relaxed: it carries nothing but itself.
                 let is_given_up = is_late && !job.has_read.load(Ordering::Relaxed);
                 let reply = job.reply.take_if(|_| is_given_up)?;
-                return Some((reply, Err(unanswered(source, now, job.since))));
+                return Some((reply, Err(unanswered(source, now.saturating_sub(job.since)))));
             }
         };
         let reply = job.reply.take();
-        self.0 = None;
+        self.job = None;
         reply.map(|reply| (reply, read))
     }
 }
@@ -97,6 +107,7 @@ impl PlanReader {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::thread;
     use std::time::Instant;
 
     use guideway_model::config::Config;
@@ -135,7 +146,22 @@ mod tests {
             matches!(&result, Err(Refused::ConfigUnreadable { path, .. }) if path == Path::new("/nonexistent/guideway.toml")),
             "{result:?}"
         );
-        assert!(reader.0.is_none());
+        assert!(reader.job.is_none());
+    }
+
+    /// A simulation has one thread alone, which does the work when it likes.
+    #[test]
+    fn the_read_is_done_by_whoever_takes_work() {
+        let (taker, work) = channel();
+        let (source, mut reader) = (nowhere(), PlanReader::new(Aside::Handed(taker)));
+        let (reply, _asker) = oneshot::channel();
+        reader.ask(&source, reply, sec(0));
+        assert!(reader.poll(&source, sec(1)).is_none());
+        let work = work.try_recv().expect("it is handed over");
+        assert_eq!(work.name, "plan-reader");
+        work.run();
+        let read = reader.poll(&source, sec(1));
+        assert!(matches!(read, Some((_, Err(Refused::ConfigUnreadable { .. })))), "{read:?}");
     }
 
     #[test]
@@ -163,7 +189,7 @@ mod tests {
 
         drop(go);
         let end = Instant::now() + sec(60);
-        while reader.0.is_some() {
+        while reader.job.is_some() {
             assert!(reader.poll(&source, sec(33)).is_none(), "nobody waits for it any more");
             assert!(Instant::now() < end, "the thread goes on");
         }
@@ -183,7 +209,7 @@ mod tests {
             Err(Refused::Stopping)
         };
         reader.begin(&source, reply, sec(0), parse);
-        let has_read = Arc::clone(&reader.0.as_ref().expect("it reads").has_read);
+        let has_read = Arc::clone(&reader.job.as_ref().expect("it reads").has_read);
         let end = Instant::now() + sec(60);
         while !has_read.load(Ordering::Relaxed) {
             assert!(Instant::now() < end, "the thread does not run");

@@ -110,7 +110,7 @@ tables! {
         mbufs: Option<Field<Integer<1_023, 134_217_727>>>,
         /// Refuses the workers' threads every system call that a poll-mode driver does not need.
         confine_workers: Option<Field<bool>> = true,
-        /// Keeps the thread of the admin interface and the metrics from every file, by Landlock.
+        /// Takes capabilities, files (by Landlock), new sockets and programs from the thread of the admin interface and the metrics.
         confine_listeners: Option<Field<bool>> = true,
     }
 
