@@ -26,7 +26,6 @@ use tokio::time::timeout;
 
 use guideway_model::config::{Hook, VipRange};
 
-pub(crate) use guard::PATIENCE;
 pub use guard::{Guard, GuardState, VERB as GUARD_VERB, stand as stand_guard};
 use guard::{Instructions, Withdrawal};
 pub use hook_task::Progress;

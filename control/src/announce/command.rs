@@ -10,6 +10,7 @@ use guideway_model::config::VipRange;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStderr, Command};
+use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
@@ -26,13 +27,14 @@ const MAX_WORDS: usize = 1_024;
 
 /// Start of a program that has not come to its end: a file system that does not answer holds it up, and cannot be interrupted.
 #[derive(Debug, Default)]
-pub(super) struct Starting(Option<JoinHandle<io::Result<Started>>>);
+pub(super) struct Starting(Option<JoinHandle<()>>);
 
 /// Program that runs; it is killed with this value, and so is all that it has started.
 #[derive(Debug)]
 struct Started {
-    child: Child,
+    // Killed first, while nobody has waited for its leader.
     group: Group,
+    child: Child,
 }
 
 /// Runs the program of `words`; whatever does not end in time is killed, with all that it has started. One program is started
@@ -50,16 +52,10 @@ pub(super) async fn run(
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command.process_group(0).kill_on_drop(true);
     let hangs = || format!("cannot run {program}: its file system has not answered for {} s", TIME.as_secs());
-    if starting.0.is_some() {
-        // The order that it carries is out of date.
-        timeout(TIME, starting.ended()).await.map(drop).map_err(|_| hangs())?;
-    }
-    starting.0 = Some(spawn_blocking(move || {
-        let child = command.spawn()?;
-        let group = Group(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
-        Ok(Started { child, group })
-    }));
-    let started = timeout(TIME, starting.ended()).await.map_err(|_| hangs())?;
+    timeout(TIME, starting.ended()).await.map_err(|_| hangs())?;
+    let given = starting.begin(move || command.spawn());
+    let started = timeout(TIME, given).await.map_err(|_| hangs())?;
+    let started = started.unwrap_or_else(|error| Err(io::Error::other(error)));
     let Started { mut child, mut group } =
         started.map_err(|error| format!("cannot run {program}: {error}"))?;
 
@@ -95,12 +91,29 @@ pub(super) async fn run(
 }
 
 impl Starting {
-    /// Waits until the program is started, or cannot be. Whoever stops waiting may wait again.
-    async fn ended(&mut self) -> io::Result<Started> {
-        let Some(thread) = &mut self.0 else { return Err(io::Error::other("nothing is started")) };
-        let started = thread.await;
-        self.0 = None;
-        started.unwrap_or_else(|error| Err(io::Error::other(error)))
+    /// Begins to start a program. Whoever stops waiting for it has its order out of date: the program is killed as soon as it is
+    /// started, by the thread that has started it.
+    fn begin(
+        &mut self,
+        start: impl FnOnce() -> io::Result<Child> + Send + 'static,
+    ) -> oneshot::Receiver<io::Result<Started>> {
+        let (give, given) = oneshot::channel();
+        self.0 = Some(spawn_blocking(move || {
+            let started = start().map(|child| {
+                let group = Group(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
+                Started { group, child }
+            });
+            drop(give.send(started));
+        }));
+        given
+    }
+
+    /// Waits until no start is under way. Whoever stops waiting may wait again.
+    async fn ended(&mut self) {
+        if let Some(thread) = &mut self.0 {
+            let _ = thread.await;
+            self.0 = None;
+        }
     }
 }
 
@@ -149,6 +162,12 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let address = "2001:db8::10".parse().expect("an address");
         runtime.block_on(run(&words, "announce", address, "web", &mut Starting::default()))
+    }
+
+    /// True unless the process is dead, or dead and not yet waited for.
+    fn runs(pid: &str) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        !stat.is_empty() && !stat.contains(") Z ")
     }
 
     #[test]
@@ -211,11 +230,6 @@ mod tests {
                 () = written => {}
             }
             let pids = std::fs::read_to_string(&file).expect("it is written");
-            // Dead, or dead and not yet waited for.
-            let runs = |pid: &str| {
-                let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-                !stat.is_empty() && !stat.contains(") Z ")
-            };
             let end = tokio::time::Instant::now() + TIME;
             while pids.split_whitespace().any(runs) {
                 assert!(tokio::time::Instant::now() < end, "{pids} live on");
@@ -233,12 +247,16 @@ mod tests {
         let address = "192.0.2.1".parse().expect("an address");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let (go, wait) = std::sync::mpsc::channel::<()>();
+        let (tell, outdated) = std::sync::mpsc::channel();
         runtime.block_on(async {
-            let mut starting = Starting(Some(spawn_blocking(move || {
+            let mut starting = Starting::default();
+            drop(starting.begin(move || {
                 let _ = wait.recv();
-                let child = Command::new("/bin/sleep").arg("600").kill_on_drop(true).spawn()?;
-                Ok(Started { child, group: Group(None) })
-            })));
+                let child =
+                    Command::new("/bin/sleep").arg("600").process_group(0).kill_on_drop(true).spawn()?;
+                let _ = tell.send(child.id());
+                Ok(child)
+            }));
             for verb in ["announce", "withdraw"] {
                 let hung =
                     timeout(Duration::from_millis(50), run(&words, verb, address, "web", &mut starting));
@@ -246,6 +264,13 @@ mod tests {
                 assert!(starting.0.is_some(), "a start that is waited for no longer is not forgotten");
             }
             drop(go);
+            // Nobody asks for anything more, and yet the program of the order before does not run on.
+            let pid = outdated.recv().expect("it is started").expect("it has a number");
+            let end = tokio::time::Instant::now() + TIME;
+            while runs(&pid.to_string()) {
+                assert!(tokio::time::Instant::now() < end, "{pid} lives on");
+                std::thread::sleep(Duration::from_millis(5));
+            }
             assert_eq!(run(&words, "withdraw", address, "web", &mut starting).await, Ok(()));
         });
         assert_eq!(std::fs::read_to_string(&file).expect("it is written"), "withdraw\n");

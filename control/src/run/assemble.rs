@@ -145,11 +145,37 @@ impl<F> Assembly<F> {
     }
 }
 
-/// Runs `control` to its end on this thread, where it may start tasks that stay on the thread, as probes are.
+/// Runs `control` to its end on this thread, where it may start tasks that stay on the thread, as probes are. Work that it has given to
+/// threads apart, as the start of a guard, is not waited for: whatever hangs there holds up no stop.
 ///
 /// # Errors
 /// Where the operating system has no event queue or no timer.
 pub fn control_thread<T>(control: impl Future<Output = T>) -> io::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(tokio::task::LocalSet::new().block_on(&runtime, control))
+    let ended = tokio::task::LocalSet::new().block_on(&runtime, control);
+    runtime.shutdown_background();
+    Ok(ended)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn what_hangs_on_a_thread_apart_holds_up_no_stop() {
+        let (go, wait) = channel::<()>();
+        let (tell, ended) = channel();
+        std::thread::spawn(move || {
+            let control = async {
+                drop(tokio::task::spawn_blocking(move || wait.recv()));
+                // The thread has to run before the runtime ends.
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            };
+            let _ = tell.send(control_thread(control).is_ok());
+        });
+        assert_eq!(ended.recv_timeout(std::time::Duration::from_secs(60)), Ok(true));
+        drop(go);
+    }
 }

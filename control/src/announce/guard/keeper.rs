@@ -6,20 +6,19 @@
 use std::fmt;
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::io::ioctl_fionread;
 use tokio::io::AsyncWriteExt;
+use tokio::process::ChildStdin;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{Instant, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use super::{LAST_TIME, PATIENCE, VERB, Withdrawal};
+use super::{BEAT, LAST_TIME, PATIENCE, VERB, Withdrawal};
 use crate::log::{FORMAT_VARIABLE, Format};
-
-/// Interval at which the appliance shows that it lives.
-const BEAT: Duration = Duration::from_secs(1);
 
 /// Time that a guard has to stand for another one to follow it at once.
 const LASTING: Duration = Duration::from_secs(10);
@@ -31,7 +30,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Starts a guard, whose standard input is a pipe.
-type Start = Arc<dyn Fn() -> io::Result<Child> + Send + Sync>;
+pub(crate) type Start = Arc<dyn Fn() -> io::Result<Child> + Send + Sync>;
 
 /// Guard that stands; it ends after this value.
 pub struct Guard {
@@ -48,6 +47,8 @@ pub struct GuardState {
     pub restarts: u64,
     /// Number of times that a guard has died, or could not be started.
     pub failures: u64,
+    /// Number of guards that have ended before the appliance: each may have told hooks to withdraw.
+    pub ends: u64,
     /// Cause of the last failure, in words.
     pub last_error: Option<String>,
 }
@@ -70,7 +71,8 @@ impl Guard {
         Self::start_by(Arc::new(move || command(format).spawn()))
     }
 
-    fn start_by(start: Start) -> io::Result<Self> {
+    /// Starts a guard, and those that follow it, in this way.
+    pub(crate) fn start_by(start: Start) -> io::Result<Self> {
         Ok(Self { process: start()?, start })
     }
 
@@ -130,13 +132,28 @@ async fn keep(guard: Guard, mut ordered: watch::Receiver<Vec<Withdrawal>>, shown
     let mut wait = Duration::ZERO;
     loop {
         let began = Instant::now();
-        let Err(error) = instruct(process.stdin.take(), &mut ordered).await else { return };
         let pid = process.id();
-        let cause = match spawn_blocking(move || end(process)).await {
-            Ok(Ok(status)) => format!("the guard, process {pid}, has ended with {status}"),
+        let pipe = process.stdin.take().ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe));
+        let (error, pipe) = match pipe.and_then(ChildStdin::from_std) {
+            Ok(mut pipe) => match instruct(&mut pipe, &mut ordered).await {
+                Ok(()) => return,
+                Err(error) => (error, Some(pipe)),
+            },
+            Err(error) => (error, None),
+        };
+        let hears = error.kind() != io::ErrorKind::TimedOut;
+        let cause = match spawn_blocking(move || end(process, pipe)).await {
+            // While the pipe is open, a guard ends so for one reason.
+            Ok(Ok(status)) if hears && status.success() => {
+                format!("the guard, process {pid}, has withdrawn in a silence of the appliance, and ended")
+            }
+            Ok(Ok(status)) if hears => format!("the guard, process {pid}, has ended with {status}"),
             _ => format!("the guard, process {pid}, hears nothing more ({error})"),
         };
-        shown.send_modify(|state| state.fail(cause));
+        shown.send_modify(|state| {
+            state.fail(cause);
+            state.ends += 1;
+        });
         wait = if began.elapsed() >= LASTING { Duration::ZERO } else { longer(wait) };
         process = loop {
             if has_ended_within(wait, &mut ordered).await {
@@ -160,13 +177,15 @@ async fn keep(guard: Guard, mut ordered: watch::Receiver<Vec<Withdrawal>>, shown
     }
 }
 
-/// Ends a guard that hears nothing more, unless it has ended.
-fn end(mut process: Child) -> io::Result<std::process::ExitStatus> {
-    if let Some(status) = process.try_wait()? {
-        return Ok(status);
-    }
-    process.kill()?;
-    process.wait()
+/// Ends a guard that hears nothing more, unless it has ended. Its pipe is closed afterwards: a guard that is only slow would take the
+/// pipe's end for the appliance's.
+fn end(mut process: Child, pipe: impl Sized) -> io::Result<ExitStatus> {
+    let status = match process.try_wait() {
+        Ok(Some(status)) => Ok(status),
+        _ => process.kill().and_then(|()| process.wait()),
+    };
+    drop(pipe);
+    status
 }
 
 /// Wait that follows another one that was in vain.
@@ -184,14 +203,13 @@ async fn has_ended_within(time: Duration, ordered: &mut watch::Receiver<Vec<With
     }
 }
 
-/// Writes a line for each order, and an empty one for each heartbeat; returns without an error once the appliance ends.
-async fn instruct(
-    stdin: Option<ChildStdin>,
-    ordered: &mut watch::Receiver<Vec<Withdrawal>>,
-) -> io::Result<()> {
-    let stdin = stdin.ok_or(io::ErrorKind::BrokenPipe)?;
-    let mut pipe = tokio::process::ChildStdin::from_std(stdin)?;
+/// Writes a line for each order, and an empty one for each heartbeat; returns without an error once the appliance ends. A guard that
+/// lives has read one line before the next beat: one that leaves bytes in the pipe beat after beat hangs, or is stopped.
+async fn instruct(pipe: &mut ChildStdin, ordered: &mut watch::Receiver<Vec<Withdrawal>>) -> io::Result<()> {
     let mut beats = interval(BEAT);
+    // After a stall of this side, the guard has a whole beat again for each line.
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut unread = 0;
     loop {
         let mut line = tokio::select! {
             biased;
@@ -199,10 +217,16 @@ async fn instruct(
                 Ok(()) => serde_json::to_string(&*ordered.borrow_and_update()).expect("names and addresses are JSON"),
                 Err(_) => return Ok(()),
             },
-            _ = beats.tick() => String::new(),
+            _ = beats.tick() => {
+                unread = if ioctl_fionread(&*pipe)? > 0 { unread + 1 } else { 0 };
+                if unread >= PATIENCE {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                String::new()
+            }
         };
         line.push('\n');
-        timeout(PATIENCE, pipe.write_all(line.as_bytes()))
+        timeout(BEAT * PATIENCE, pipe.write_all(line.as_bytes()))
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     }
@@ -292,6 +316,67 @@ mod tests {
             instructions.end(vec![withdrawal("192.0.2.3")]).await;
             when(|| heard(2).last().is_some_and(|last| last.contains("192.0.2.3")).then_some(())).await;
         });
+    }
+
+    #[test]
+    fn a_guard_that_reads_nothing_is_ended_and_followed_by_another() {
+        // Five beats pass at once: nobody waits for the time itself.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+        runtime.expect("a runtime").block_on(async {
+            let folder = tempfile::tempdir().expect("a folder can be made");
+            let next = writers(folder.path(), 0..0);
+            let guard = Guard {
+                process: Command::new("sleep").arg("600").stdin(Stdio::piped()).spawn().expect("it starts"),
+                start: next,
+            };
+            let instructions = guard.instruct();
+            let first = instructions.state().pid.expect("it stands");
+            instructions.set(vec![withdrawal("192.0.2.1")]);
+            let second = when(|| instructions.state().pid.filter(|pid| *pid != first)).await;
+            let state = instructions.state();
+            assert_eq!((state.ends, state.restarts, state.pid), (1, 1, Some(second)), "{state:?}");
+            let cause = format!("the guard, process {first}, hears nothing more (timed out)");
+            assert_eq!(state.last_error, Some(cause));
+            instructions.end(Vec::new()).await;
+        });
+    }
+
+    #[test]
+    fn a_guard_that_ends_in_a_silence_is_told_of_as_one_that_has_withdrawn() {
+        run(async {
+            let folder = tempfile::tempdir().expect("a folder can be made");
+            let guard = Guard {
+                process: Command::new("head")
+                    .args(["-n", "1"])
+                    .stdin(Stdio::piped())
+                    .spawn()
+                    .expect("it starts"),
+                start: writers(folder.path(), 0..0),
+            };
+            let instructions = guard.instruct();
+            let first = instructions.state().pid.expect("it stands");
+            when(|| (instructions.state().restarts == 1).then_some(())).await;
+            let state = instructions.state();
+            let cause =
+                format!("the guard, process {first}, has withdrawn in a silence of the appliance, and ended");
+            assert_eq!((state.ends, state.last_error), (1, Some(cause)));
+            instructions.end(Vec::new()).await;
+        });
+    }
+
+    #[test]
+    fn the_pipe_of_a_guard_that_is_ended_is_open_until_then() {
+        struct Pipe(u32, std::sync::mpsc::Sender<bool>);
+        impl Drop for Pipe {
+            fn drop(&mut self) {
+                let _ = self.1.send(Path::new(&format!("/proc/{}", self.0)).exists());
+            }
+        }
+        let process = Command::new("sleep").arg("600").spawn().expect("it starts");
+        let (tell, ran) = std::sync::mpsc::channel();
+        let pipe = Pipe(process.id(), tell);
+        end(process, pipe).expect("it is ended");
+        assert_eq!(ran.recv(), Ok(false), "it could have read the end");
     }
 
     #[test]

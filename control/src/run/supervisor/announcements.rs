@@ -6,9 +6,7 @@ use std::time::Duration;
 use guideway_model::service::ServiceState;
 
 use super::event_log::Note;
-use crate::announce::{
-    Announced, Announcer, ApplianceState, Guard, GuardState, Messenger, PATIENCE, Planner, Stage,
-};
+use crate::announce::{Announced, Announcer, ApplianceState, Guard, GuardState, Messenger, Planner, Stage};
 use crate::api::view::{self, DrainEnd, EventKind};
 use crate::run::appliance::Appliance;
 
@@ -25,8 +23,6 @@ pub(super) struct Announcements {
     drain: Option<Drain>,
     /// The appliance ends, and everything is withdrawn.
     stops: bool,
-    /// Time of the latest look at the hooks' progress.
-    looked_at: Option<Duration>,
     /// State of the guard at the latest look.
     guard: Option<GuardState>,
 }
@@ -84,7 +80,6 @@ impl Announcements {
             basis: None,
             drain: None,
             stops: false,
-            looked_at: None,
         }
     }
 
@@ -116,13 +111,6 @@ impl Announcements {
 
     /// Looks at the hooks' progress, and at a drain's, of an appliance that has `forwarded` so many packets.
     pub(super) fn follow(&mut self, forwarded: u64, now: Duration) -> Progress {
-        let looked_at = self.looked_at.replace(now);
-        if looked_at.is_some_and(|looked_at| now.saturating_sub(looked_at) > PATIENCE) {
-            tracing::warn!(
-                "the control thread has stood still: the guard may have withdrawn what is announced"
-            );
-            self.announcer.doubt();
-        }
         let mut progress = Progress { notes: self.news(now), stops: false };
         progress.notes.extend(self.guard_news());
         let is_settled = self.announcer.is_settled();
@@ -181,10 +169,14 @@ impl Announcements {
         self.announcer.news().into_iter().map(note).collect()
     }
 
-    /// Events of the guard since the last call: a death, and the guard that follows.
+    /// Events of the guard since the last call: a death, and the guard that follows. A guard that has ended may
+    /// have withdrawn before, whatever it has ended of, so that the hooks are told everything again.
     fn guard_news(&mut self) -> Vec<Note> {
         let state = self.announcer.guard();
         let (Some(before), Some(now)) = (&self.guard, &state) else { return Vec::new() };
+        if now.ends > before.ends {
+            self.announcer.doubt();
+        }
         let lost = (now.failures > before.failures).then(|| {
             let cause = now.last_error.as_deref().unwrap_or_default();
             let text = format!("{cause}: until another stands, a crash leaves announcements behind");
@@ -309,8 +301,8 @@ mod tests {
         assert_eq!(end, Some(DrainEnd::Deadline));
     }
 
-    #[test]
-    fn an_address_comes_back_when_its_hold_down_has_ended_and_nothing_else_happens() {
+    /// Appliance with an announcement that is always wanted.
+    fn announcing() -> Appliance {
         let text = "[[forwarding_rule]]\nname = \"web\"\nip_address = \"203.0.113.10\"\nports = [80]\n\
                     backend_service = \"web\"\n\
                     [[backend_service]]\nname = \"web\"\nhealth_checks = [\"alive\"]\n\
@@ -320,7 +312,12 @@ mod tests {
                     [[announcement]]\nname = \"one\"\npolicy = \"ALWAYS\"\nhold_down_sec = 10\n\
                     command = [\"/bin/true\"]\n";
         let config = Config::parse("test", text).unwrap_or_else(|errors| panic!("{errors}"));
-        let appliance = Appliance::new(config, &[], Setup::OFFLINE, Duration::ZERO);
+        Appliance::new(config, &[], Setup::OFFLINE, Duration::ZERO)
+    }
+
+    #[test]
+    fn an_address_comes_back_when_its_hold_down_has_ended_and_nothing_else_happens() {
+        let appliance = announcing();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let mut announcements = Announcements::new(None, None);
@@ -341,6 +338,58 @@ mod tests {
             assert_eq!(reason_at(20, false).await, ("link down".to_owned(), Some(10)));
             assert_eq!(reason_at(29, false).await, ("link down".to_owned(), Some(1)));
             assert_eq!(reason_at(30, false).await, ("served".to_owned(), None));
+        });
+    }
+
+    /// Messenger that notes what hooks are told.
+    #[derive(Debug, Default)]
+    struct Notebook(std::sync::Mutex<Vec<bool>>);
+
+    impl Messenger for Notebook {
+        fn tell<'m>(
+            &'m self,
+            _: &'m guideway_model::config::Hook,
+            announced: bool,
+            _: guideway_model::config::VipRange,
+        ) -> crate::announce::Told<'m> {
+            self.0.lock().expect("no test has failed").push(announced);
+            Box::pin(std::future::ready(Ok(())))
+        }
+    }
+
+    #[test]
+    fn whatever_a_guard_ends_of_hooks_are_told_everything_again() {
+        use std::process::{Command, Stdio};
+
+        let appliance = announcing();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            // A guard that ends after two lines, as after a silence, and one that stays.
+            let scripts = std::sync::Mutex::new(["read a; read b", "cat"].into_iter());
+            let guard = Guard::start_by(Arc::new(move || {
+                let script = scripts.lock().expect("no test has failed").next().unwrap_or("cat");
+                Command::new("/bin/sh")
+                    .args(["-c", script])
+                    .stdin(Stdio::piped())
+                    .stdout(Stdio::null())
+                    .spawn()
+            }));
+            let notebook = Arc::new(Notebook::default());
+            let mut announcements =
+                Announcements::new(guard.ok(), Some(Arc::clone(&notebook) as Arc<dyn Messenger>));
+            announcements.plan(&appliance, Obstacles::default(), SECOND);
+            for turn in 1..60_000 {
+                // No turn is late: the control thread's own clock tells nothing.
+                announcements.follow(0, SECOND + Duration::from_millis(turn));
+                if announcements.guard().is_some_and(|guard| guard.restarts == 1)
+                    && announcements.announcer.is_settled()
+                    && notebook.0.lock().expect("no test has failed").len() == 2
+                {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            assert_eq!(*notebook.0.lock().expect("no test has failed"), [true, true]);
         });
     }
 }
