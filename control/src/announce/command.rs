@@ -264,7 +264,7 @@ mod tests {
                 assert!(starting.0.is_some(), "a start that is waited for no longer is not forgotten");
             }
             drop(go);
-            // Nobody asks for anything more, and yet the program of the order before does not run on.
+            // Without another order, too, the program of the one before does not run on.
             let pid = outdated.recv().expect("it is started").expect("it has a number");
             let end = tokio::time::Instant::now() + TIME;
             while runs(&pid.to_string()) {

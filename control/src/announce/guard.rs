@@ -11,7 +11,7 @@
 //! when: two clocks would differ by a beat, a slow write or a suspended machine. A guard that has begun to withdraw hears the next
 //! line as its relief instead: it stops its programs, tells nobody anything more, and ends. The keeper finds it ended, starts
 //! another, and has the hooks told everything again, after any guard's end, as a guard that was killed may have withdrawn too.
-//! Whatever the length of a silence, the appliance has the last word.
+//! The appliance has the last word, however long a silence was.
 
 mod keeper;
 

@@ -29,7 +29,7 @@ fn fragments(family: usize, cut: impl Fn(Packet) -> Packet) -> Frames {
     })
 }
 
-/// Both families by turns.
+/// Frames of both families by turns.
 fn both(cut: impl Fn(Packet) -> Packet) -> Frames {
     by_turns(vec![fragments(0, &cut), fragments(1, &cut)])
 }

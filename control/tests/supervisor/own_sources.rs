@@ -19,7 +19,7 @@ const SERVES: u8 = 0xb;
 /// The frame in which a host forwards a packet back to the appliance.
 fn sent_back(frame: &[u8]) -> Vec<u8> {
     let mut back = [&OWN_MAC, &frame[..6], &frame[12..]].concat();
-    // One less TTL, and a checksum that says so.
+    // TTL less by one, and a checksum that says so.
     back[22] -= 1;
     let checksum = u16::from_be_bytes([back[24], back[25]]);
     let (sum, carry) = checksum.overflowing_add(0x100);

@@ -57,7 +57,7 @@ fn two_networks() -> Snapshot {
     let mut builder = SnapshotBuilder::new();
     for (port, own) in [(0, [OWN_V4, OWN_V6]), (1, ["192.0.2.2", "2001:db8:1::2"])] {
         builder.network(PortId(port), None);
-        // One that tracks a connection each, and one that tracks UDP not at all.
+        // A service that tracks connections one by one, and a service that tracks no UDP.
         let policies = [SessionAffinity::ClientIpPortProto, SessionAffinity::None].map(|affinity| {
             let persistence = PersistenceOnUnhealthy::DefaultForProtocol;
             AffinityPolicy::new(

@@ -174,7 +174,7 @@ impl Waiting {
 
     fn sort_of(&self, frame: &[u8]) -> Sort {
         let mut rest = frame.get(12..).unwrap_or_default();
-        // Of two tags at most: what has more is nobody's.
+        // Two tags at most are read: a frame that has more is nobody's.
         for _ in 0..2 {
             match rest.first_chunk().map(|bytes| u16::from_be_bytes(*bytes)) {
                 Some(tag) if TAGS.contains(&tag) => rest = rest.get(4..).unwrap_or_default(),
@@ -191,7 +191,7 @@ impl Waiting {
                 {
                     return Sort::Ndp;
                 }
-                // Nothing but queries for groups comes with hop-by-hop options.
+                // Hop-by-hop options come with queries for groups alone.
                 Some(&[ICMPV6 | HOP_BY_HOP, _]) => return Sort::Icmpv6,
                 _ => packet.get(32..40).and_then(<[u8]>::first_chunk).copied().map(u64::from_be_bytes),
             },

@@ -39,7 +39,7 @@ pub(crate) fn run(bytes: &[u8]) {
         assert!(taken <= MAX_BYTES as usize + IN_FLIGHT, "{taken} bytes were read");
         let code =
             |code: &&str| said.split(|byte| *byte == b'\n').any(|line| line.starts_with(code.as_bytes()));
-        // Of the second, either of a pair: the protocol is as it was, or has changed.
+        // Codes of a change come in pairs: the protocol is as it was, or has changed.
         let answers = [&["1002"][..], &["0008", "0009"], &["0010", "0011"]][usize::from(choice % 3)];
         if let Some(Ok(text) | Err(text)) = &ended {
             assert!(text.len() <= LONGEST_TEXT, "{} bytes of text", text.len());

@@ -102,7 +102,7 @@ pub(super) async fn listen(path: &Path, are_judged: bool) -> Result<(UnixListene
     let mut builder = DirBuilder::new();
     let made = builder.recursive(true).mode(DIRECTORY_MODE).create(directory);
     made.map_err(|error| ListenError::Directory(directory.to_owned(), error))?;
-    // Of several that start at once, none takes the socket of one that has not come to listen for that of a dead one.
+    // No one of several that start at once takes the socket of one that has not come to listen for that of a dead one.
     let _alone = lock(path).await.map_err(failed)?;
     if find(path).await? {
         fs::remove_file(path).map_err(failed)?;

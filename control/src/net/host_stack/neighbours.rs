@@ -298,7 +298,7 @@ impl Neighbours {
             Some(claimed) => claimed.asked += 1,
             None => {}
         }
-        // Nobody else is there: packets to the known MAC address lose nothing.
+        // Without anybody else there, packets to the known MAC address lose nothing.
         if neighbour.mac.is_some() && neighbour.questions == 2 * QUESTIONS && is_deaf {
             neighbour.questions -= 1;
         }

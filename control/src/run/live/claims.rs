@@ -147,7 +147,7 @@ fn name(interface: &str) -> String {
 
 /// Process that listens by an abstract socket; none where it does not listen, or its queue is full.
 fn holder(name: &str) -> Option<Holder> {
-    // Nobody accepts, and whoever waited for room in the queue would do so for ever.
+    // Connections are never accepted: whoever waited for room in the queue would do so for ever.
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None).ok()?;
     connect(socket.as_raw_fd(), &UnixAddr::new_abstract(name.as_bytes()).ok()?).ok()?;

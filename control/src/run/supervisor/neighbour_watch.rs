@@ -1,6 +1,6 @@
 //! Events of neighbours: another MAC address of one that matters, and claims to its address that were refused.
 //!
-//! Anybody on a link can cause these, millions of times: an event is worth its room while it is rare. So no more than so many
+//! Machines on a link can cause these, millions of times: an event is worth its room while it is rare. So no more than so many
 //! name a neighbour within a time, and a number stands for the rest.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn a_flood_of_one_worker_leaves_the_turn_to_the_others() {
         let (mut workers, mut queues) = workers(2 * FRAMES_A_TURN);
-        // Of many senders and of two sorts: few frames of one of either may wait.
+        // Frames of many senders and of two sorts: few of one of either may wait.
         let mut waiting = 0;
         for ethertype in [[8, 6], [8, 0]] {
             for sender in 0..=255 {

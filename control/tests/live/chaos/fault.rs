@@ -25,7 +25,7 @@ const CLIENTS: usize = 16;
 /// Seconds by which the wall clock jumps forwards, and back to before.
 const JUMP_SEC: i64 = 86_400 * 400;
 
-/// One fault.
+/// Fault of the chaos.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     Kill,

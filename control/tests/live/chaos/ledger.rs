@@ -48,7 +48,7 @@ pub(super) struct Arrivals {
 }
 
 impl Arrivals {
-    /// Both counts at one moment, which is to come while no traffic flows but that of probes.
+    /// Counts of both at one moment, which is to come while no traffic flows but that of probes.
     pub(super) fn now(appliance: &Appliance<'_>) -> Self {
         let look = || {
             let (before, first) = (received(appliance), stats(appliance));

@@ -73,7 +73,7 @@ mod tests {
         let mut port = ForgottenStats::default();
         assert_eq!(port.total(stats(5, 2)), stats(5, 2));
         port.lose(stats(5, 2));
-        // This driver has forgotten what was missed alone.
+        // A driver that has forgotten its missed frames alone.
         port.renew(stats(5, 0), false);
         assert_eq!(port.total(stats(6, 1)), stats(6, 3));
         // A new device may have received as much as the old one before anybody looks.
