@@ -15,12 +15,13 @@
 //! the longest; so prefixes are looked into, longest first, only for packets that no rule of the very address takes.
 
 mod address_map;
+mod own_addresses;
 mod prefix_map;
 mod rule_table;
 mod targets;
 mod vip;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::access_list::AccessListId;
@@ -28,6 +29,7 @@ use crate::address::{Address, Prefix};
 use crate::affinity::{AffinityPolicy, ServiceKey};
 use crate::flow::Flow;
 use address_map::AddressMap;
+use own_addresses::OwnAddresses;
 use prefix_map::PrefixMap;
 use vip::Vip;
 
@@ -136,10 +138,8 @@ pub struct ForwardingRules {
     routes: PrefixMap<RuleId>,
     targets: Arc<Targets>,
     region: Box<[Prefix]>,
-    /// Own addresses of the appliance, and those that its tunnels come from, which no route leads away from.
-    own: Box<[Prefix]>,
-    /// Addresses among these, without the ranges: no packet from one is forwarded.
-    own_addresses: Box<[Address]>,
+    /// Own addresses of the appliance, which no route leads away from, and from which no packet is forwarded.
+    own: OwnAddresses,
     /// Answers for packets with ports; none until they are spelled out.
     table: RuleTable,
 }
@@ -180,8 +180,7 @@ impl ForwardingRules {
             routes: routes.into(),
             targets: Arc::clone(targets),
             region: region.into(),
-            own: Box::default(),
-            own_addresses: Box::default(),
+            own: OwnAddresses::default(),
             table: RuleTable::default(),
         }
     }
@@ -239,22 +238,19 @@ impl ForwardingRules {
     /// single ones are not forwarded.
     #[must_use]
     pub fn with_own(self, own: impl IntoIterator<Item = Prefix>) -> Self {
-        let own: Box<[Prefix]> = own.into_iter().collect();
-        let single: BTreeSet<Address> =
-            own.iter().filter(|own| own.is_one_address()).map(|own| own.network()).collect();
-        Self { own, own_addresses: single.into_iter().collect(), ..self }
+        Self { own: OwnAddresses::new(own), ..self }
     }
 
     /// True if packets to `address` are for the appliance itself, unless a rule takes them.
     pub fn is_own(&self, address: Address) -> bool {
-        self.own.iter().any(|own| own.contains(address))
+        self.own.hold(address)
     }
 
     /// True if packets from `address` claim to come from the appliance itself, and so are not forwarded (RFC 1812, section
     /// 5.3.7). Ranges of tunnels' sources do not count: no address of theirs is an interface's.
     #[inline]
     pub fn is_own_source(&self, address: Address) -> bool {
-        self.own_addresses.contains(&address)
+        self.own.have_source(address)
     }
 
     /// Rules by their ids, of all networks.

@@ -141,20 +141,25 @@ async fn keep(guard: Guard, mut ordered: watch::Receiver<Vec<Withdrawal>>, shown
             },
             Err(error) => (error, None),
         };
-        let hears = error.kind() != io::ErrorKind::TimedOut;
+        let (hears, stood) = (error.kind() != io::ErrorKind::TimedOut, began.elapsed());
+        let mut is_relieved = false;
         let cause = match spawn_blocking(move || end(process, pipe)).await {
             // While the pipe is open, a guard ends so for one reason.
             Ok(Ok(status)) if hears && status.success() => {
+                is_relieved = stood >= BEAT * PATIENCE;
                 format!("the guard, process {pid}, has withdrawn in a silence of the appliance, and ended")
             }
             Ok(Ok(status)) if hears => format!("the guard, process {pid}, has ended with {status}"),
             _ => format!("the guard, process {pid}, hears nothing more ({error})"),
         };
-        shown.send_modify(|state| {
-            state.fail(cause);
-            state.ends += 1;
-        });
-        wait = if began.elapsed() >= LASTING { Duration::ZERO } else { longer(wait) };
+        shown.send_modify(|state| state.fail(cause));
+        wait = if is_relieved || stood >= LASTING { Duration::ZERO } else { longer(wait) };
+        // Hooks are told everything again once another guard stands that would withdraw it: an appliance that stood still may
+        // well die next. Where none follows at once, they do not wait for one.
+        let mut is_told = wait > Duration::ZERO;
+        if is_told {
+            shown.send_modify(|state| state.ends += 1);
+        }
         process = loop {
             if has_ended_within(wait, &mut ordered).await {
                 return;
@@ -165,12 +170,17 @@ async fn keep(guard: Guard, mut ordered: watch::Receiver<Vec<Withdrawal>>, shown
                 Ok(Err(error)) => error.to_string(),
                 Err(error) => error.to_string(),
             };
-            shown.send_modify(|state| state.fail(format!("no guard can be started: {error}")));
+            shown.send_modify(|state| {
+                state.fail(format!("no guard can be started: {error}"));
+                state.ends += u64::from(!is_told);
+            });
+            is_told = true;
             wait = longer(wait);
         };
         shown.send_modify(|state| {
             state.pid = Some(process.id());
             state.restarts += 1;
+            state.ends += u64::from(!is_told);
         });
         // The new guard knows nothing of what was ordered.
         ordered.mark_changed();

@@ -147,9 +147,7 @@ impl<'a, K: Key> Speller<'a, K> {
             return Ranges::all(NOT_HELD);
         }
         let mut starts = BTreeSet::from([K::Word::default()]);
-        held()
-            .chain(rules.own.iter().copied().filter(of_family))
-            .for_each(|prefix| add::<K>(&mut starts, prefix));
+        held().chain(rules.own.prefixes().filter(of_family)).for_each(|prefix| add::<K>(&mut starts, prefix));
         let ends = starts.iter().skip(1).copied().map(Some).chain([None]);
         let mut count = 0;
         let spelled = starts.iter().copied().zip(ends).map(|(start, end)| {
