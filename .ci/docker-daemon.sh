@@ -3,7 +3,8 @@
 export DOCKER_BUILDKIT=0      # the classic builder is in every engine; the other is a plug-in that Debian's lacks
 docker_daemon=""
 why_no_docker=""
-stop_docker() { [ -z "$docker_daemon" ] || kill "$docker_daemon"; }
+# Until it has ended, no other daemon starts.
+stop_docker() { [ -z "$docker_daemon" ] || { kill "$docker_daemon" 2> /dev/null && wait "$docker_daemon"; } || true; }
 
 have_docker() {
   if ! docker info > /dev/null 2>&1; then
