@@ -310,14 +310,7 @@ mod tests {
     fn wishes(number: u16) -> BTreeMap<VipRange, Wish> {
         let wish = |index: u16| {
             let [high, low] = index.to_be_bytes();
-            let wish = Wish {
-                announcement: "bgp".to_owned(),
-                rule: "web".to_owned(),
-                network: None,
-                reason: Reason::Served,
-                held_until: None,
-            };
-            (IpAddr::from([10, 0, high, low]).into(), wish)
+            (IpAddr::from([10, 0, high, low]).into(), Wish::of_web(Reason::Served))
         };
         (0..number).map(wish).collect()
     }

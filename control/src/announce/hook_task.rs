@@ -285,14 +285,7 @@ mod tests {
     }
 
     fn order(wishes: &[(u8, Reason)]) -> Order {
-        let wish = |reason| Wish {
-            announcement: "bgp".to_owned(),
-            rule: "web".to_owned(),
-            network: None,
-            reason,
-            held_until: None,
-        };
-        let wishes = wishes.iter().map(|(host, reason)| (address(*host), wish(*reason))).collect();
+        let wishes = wishes.iter().map(|(host, reason)| (address(*host), Wish::of_web(*reason))).collect();
         Order { wishes, ..Order::default() }
     }
 

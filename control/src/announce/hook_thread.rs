@@ -62,13 +62,7 @@ mod tests {
         sys.stdin.read()\n";
 
     fn wanted(hooks: Vec<Hook>) -> Announcer {
-        let wish = Wish {
-            announcement: "bgp".to_owned(),
-            rule: "web".to_owned(),
-            network: None,
-            reason: Reason::Served,
-            held_until: None,
-        };
+        let wish = Wish::of_web(Reason::Served);
         let address = std::net::IpAddr::from([203, 0, 113, 10]).into();
         let wishes = BTreeMap::from([(address, wish)]);
         let mut announcer = Announcer::new(None);

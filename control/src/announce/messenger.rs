@@ -59,16 +59,9 @@ mod tests {
             let notebook = Arc::new(Notebook::default());
             let mut announcer = Announcer::new(None).told_by(notebook.clone());
             let hook = Hook::Command(vec!["/nonexistent".to_owned()]);
-            let wish = |reason| Wish {
-                announcement: "bgp".to_owned(),
-                rule: "web".to_owned(),
-                network: None,
-                reason,
-                held_until: None,
-            };
             let address = std::net::IpAddr::from([203, 0, 113, 10]).into();
             for reason in [Reason::Served, Reason::TooFewHealthy] {
-                let wishes = BTreeMap::from([(address, wish(reason))]);
+                let wishes = BTreeMap::from([(address, Wish::of_web(reason))]);
                 announcer.want(&Plan(BTreeMap::from([(hook.clone(), wishes)])));
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 assert!(announcer.is_settled());

@@ -25,6 +25,15 @@ pub struct Wish {
     pub held_until: Option<Duration>,
 }
 
+#[cfg(test)]
+impl Wish {
+    /// Wish of an announcement `bgp` for a rule `web`, for this reason.
+    pub(super) fn of_web(reason: Reason) -> Self {
+        let (announcement, rule) = ("bgp".to_owned(), "web".to_owned());
+        Self { announcement, rule, network: None, reason, held_until: None }
+    }
+}
+
 /// Reason why an address is announced or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {

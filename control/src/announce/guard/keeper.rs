@@ -142,18 +142,18 @@ async fn keep(guard: Guard, mut ordered: watch::Receiver<Vec<Withdrawal>>, shown
             Err(error) => (error, None),
         };
         let (hears, stood) = (error.kind() != io::ErrorKind::TimedOut, began.elapsed());
-        let mut is_relieved = false;
-        let cause = match spawn_blocking(move || end(process, pipe)).await {
-            // While the pipe is open, a guard ends so for one reason.
-            Ok(Ok(status)) if hears && status.success() => {
-                is_relieved = stood >= BEAT * PATIENCE;
+        let ended = spawn_blocking(move || end(process, pipe)).await;
+        // While the pipe is open, a guard ends so for one reason.
+        let is_relieved = hears && matches!(&ended, Ok(Ok(status)) if status.success());
+        let cause = match ended {
+            _ if is_relieved => {
                 format!("the guard, process {pid}, has withdrawn in a silence of the appliance, and ended")
             }
             Ok(Ok(status)) if hears => format!("the guard, process {pid}, has ended with {status}"),
             _ => format!("the guard, process {pid}, hears nothing more ({error})"),
         };
         shown.send_modify(|state| state.fail(cause));
-        wait = if is_relieved || stood >= LASTING { Duration::ZERO } else { longer(wait) };
+        wait = wait_after(wait, stood, is_relieved);
         // Hooks are told everything again once another guard stands that would withdraw it: an appliance that stood still may
         // well die next. Where none follows at once, they do not wait for one.
         let mut is_told = wait > Duration::ZERO;
@@ -196,6 +196,12 @@ fn end(mut process: Child, pipe: impl Sized) -> io::Result<ExitStatus> {
     };
     drop(pipe);
     status
+}
+
+/// Wait before a guard that stood for this time is followed. One that was relieved has seen a silence, or it is none.
+fn wait_after(wait: Duration, stood: Duration, is_relieved: bool) -> Duration {
+    let least = if is_relieved { BEAT * PATIENCE } else { LASTING };
+    if stood >= least { Duration::ZERO } else { longer(wait) }
 }
 
 /// Wait that follows another one that was in vain.
@@ -387,6 +393,15 @@ mod tests {
         let pipe = Pipe(process.id(), tell);
         end(process, pipe).expect("it is ended");
         assert_eq!(ran.recv(), Ok(false), "it could have read the end");
+    }
+
+    #[test]
+    fn a_guard_that_has_lasted_or_was_relieved_after_a_silence_is_followed_at_once() {
+        let after = |stood_secs, is_relieved| {
+            wait_after(FIRST_WAIT, Duration::from_secs(stood_secs), is_relieved).as_secs()
+        };
+        assert_eq!([after(9, false), after(10, false)], [2, 0]);
+        assert_eq!([after(4, true), after(5, true), after(10, true)], [2, 0, 0]);
     }
 
     #[test]

@@ -57,7 +57,7 @@ time_t time(time_t *now) {
 /// Clock of the programs that are started by its [`words`](Self::words).
 #[derive(Debug)]
 pub(crate) struct ShiftedClock {
-    library: PathBuf,
+    preloaded: PathBuf,
     shift: PathBuf,
 }
 
@@ -75,15 +75,15 @@ impl ShiftedClock {
             .arg("-ldl");
         let made = Process::run(lab.directory(), "cc", command, PATIENCE);
         assert!(made.status.success(), "cc: {}: {}", made.status, made.stderr);
-        let clock = Self { library, shift };
+        let clock = Self { preloaded: library, shift };
         clock.jump_to(0);
         clock
     }
 
     /// Words of a command line, before those of the program.
     pub(crate) fn words(&self) -> Vec<String> {
-        let (library, shift) = (self.library.display(), self.shift.display());
-        ["env".to_owned(), format!("LD_PRELOAD={library}"), format!("GUIDEWAY_LAB_CLOCK={shift}")].into()
+        let (preloaded, shift) = (self.preloaded.display(), self.shift.display());
+        ["env".to_owned(), format!("LD_PRELOAD={preloaded}"), format!("GUIDEWAY_LAB_CLOCK={shift}")].into()
     }
 
     /// Sets the clock to so many seconds after the machine's; before it, if they are negative.
