@@ -30,11 +30,11 @@ pub(super) fn assert_counted_once(stats: &Stats) {
     assert_eq!(total.offered, total.forwarded + passed + dropped, "{total:?}");
 }
 
-/// Checks that no counter has lost what it had counted: the process has lived on.
+/// Checks that no counter has lost what it had counted: the process has lived on. A fault may be over before another packet comes.
 pub(super) fn assert_counts_on(earlier: &Stats, later: &Stats) {
     let (before, now) = (&earlier.total, &later.total);
-    let grows = now.offered > before.offered && now.forwarded >= before.forwarded;
-    assert!(grows, "{before:?}, and then {now:?}");
+    let is_kept = now.offered >= before.offered && now.forwarded >= before.forwarded;
+    assert!(is_kept, "{before:?}, and then {now:?}");
     for (all, earlier) in [(&now.passed, &before.passed), (&now.dropped, &before.dropped)] {
         assert!(earlier.iter().all(|(reason, count)| all[reason] >= *count), "{earlier:?}, and then {all:?}");
     }
