@@ -4,10 +4,10 @@
 //! As root, with Debian's bird2, chromium, chromium-driver, curl, ethtool, iproute2, iputils-arping, iputils-ping, nftables, nginx-light, openssl,
 //! python3-grpcio, systemd and wrk:
 //!
-//!     cargo test -p guideway --features fault-injection --test live -- --test-threads=1
+//!     cargo test -p guideway --features fault-injection --test live -- --test-threads=2
 //!
-//! One at a time, as each appliance's worker polls a core without a pause. A module's name, such as `bgp::`, chooses
-//! the module's tests. `GUIDEWAY_LAB_SLOWNESS=6` multiplies all limits of time, for an emulated machine.
+//! Two at a time on two cores: each test has network namespaces of its own, and waits for most of its time. A module's
+//! name, such as `bgp::`, chooses the module's tests. `GUIDEWAY_LAB_SLOWNESS=6` multiplies all limits of time, for an emulated machine.
 
 mod lab;
 

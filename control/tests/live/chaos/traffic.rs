@@ -147,7 +147,8 @@ impl Traffic {
     pub(super) fn at_rest<T>(&self, work: impl FnOnce() -> T) -> T {
         self.counts.must_rest.store(true, Ordering::Relaxed);
         let all = || (self.counts.resting.load(Ordering::Relaxed) == self.threads.len()).then_some(());
-        within(PATIENCE, all).expect("every thread rests after its request");
+        // After faults in a row, a retransmission waits for many seconds.
+        within(PATIENCE * 2, all).expect("every thread rests after its request");
         let result = work();
         self.counts.must_rest.store(false, Ordering::Relaxed);
         result
