@@ -15,7 +15,6 @@ mod hook_task;
 mod hook_thread;
 mod messenger;
 mod plan;
-mod words;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -24,3 +24,4 @@ pub mod log;
 pub mod net;
 pub mod offline;
 pub mod run;
+mod words;

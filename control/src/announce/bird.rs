@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWrite
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::words::shown;
+use crate::words::shown;
 
 /// Longest wait for BIRD's answer.
 const TIME: Duration = Duration::from_secs(3);

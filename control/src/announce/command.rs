@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
-use super::words::shown;
+use crate::words::shown;
 
 /// Longest run of a program.
 const TIME: Duration = Duration::from_secs(10);

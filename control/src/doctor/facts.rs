@@ -364,7 +364,7 @@ fn hooks_of(config: Option<&Config>) -> Vec<Hook> {
 /// Kernel's interfaces that devices and health checks name.
 fn interfaces(config: &Config, sys: &Path) -> BTreeMap<String, Option<Interface>> {
     let of_ports = config.ports.iter().filter(|port| !port.device.is_driven_by("net_tap"));
-    let of_ports = of_ports.filter_map(|port| port.device.argument("iface"));
+    let of_ports = of_ports.flat_map(|port| port.device.interfaces());
     let of_checks = config.health_checks.iter().filter_map(|check| match &check.transport {
         Transport::Kernel { bind_device, .. } => bind_device.as_deref(),
         Transport::InPath => None,

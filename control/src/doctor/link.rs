@@ -13,10 +13,9 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     for port in &config.ports {
         let running =
             facts.status.as_ref().and_then(|status| status.ports.iter().find(|one| one.name == port.name));
-        let interface =
-            port.device.argument("iface").and_then(|name| Some((name, facts.interfaces.get(name)?)));
         let subject = format!("port `{}`", port.name);
-        if let Some((name, interface)) = interface {
+        for name in port.device.interfaces() {
+            let Some(interface) = facts.interfaces.get(name) else { continue };
             findings.extend(of_interface(port, name, interface.as_ref(), &subject));
         }
         if let Some(running) = running {

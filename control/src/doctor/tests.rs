@@ -447,6 +447,17 @@ const FILES: &[Row] = &[
         "grep -n confine_workers guideway.toml",
     ),
     (
+        "the interface that a port sends by is not there",
+        |tree| {
+            on_interface(tree);
+            tree.configure(TAP, "net_pcap0,rx_iface=eth0,tx_iface=eth9");
+        },
+        "link",
+        Level::Fault,
+        "the kernel has no interface eth9",
+        "ip -br link show",
+    ),
+    (
         "four queue pairs for two workers",
         |tree| {
             on_interface(tree);

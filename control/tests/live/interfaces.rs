@@ -96,7 +96,7 @@ fn a_deleted_interface_withdraws_announcements_and_is_taken_again_with_its_conne
 
 #[test]
 fn an_interface_that_is_moved_to_another_namespace_and_back_is_taken_again_with_its_connections() {
-    for device in [Device::AfPacket, Device::AfXdp] {
+    for device in [Device::AfPacket, Device::AfXdp, Device::Pcap] {
         let lab = Lab::new(1, 2);
         let _backends = Backend::all(&lab, 2);
         let setup = Setup { device, neighbor_replies: "ALWAYS", ..Setup::of(2) };
@@ -104,7 +104,7 @@ fn an_interface_that_is_moved_to_another_namespace_and_back_is_taken_again_with_
         let mut kept = Conversation::several(&lab, Vip::OnLink.web(Family::V4), 4);
         // For longer than a look at the interface takes to come, and for less.
         for (resets, is_seen_away) in [(1, true), (2, false)] {
-            lab.move_away_and_back(0, || {
+            lab.move_away_and_back(0, "eth0", || {
                 let told = || (count(&appliance, EventKind::LinkDown) >= resets).then_some(());
                 if is_seen_away {
                     within(PATIENCE, told).expect("the link is down");
@@ -118,6 +118,53 @@ fn an_interface_that_is_moved_to_another_namespace_and_back_is_taken_again_with_
             go_on(&mut kept, "the interface was moved away and back");
             assert_eq!(lab.curl(Vip::Routed.web(Family::V4), 5).len(), 5);
         }
+    }
+}
+
+#[test]
+fn a_port_of_two_interfaces_is_up_with_both_and_taken_again_when_one_of_them_was_away() {
+    let lab = Lab::new(1, 2);
+    lab.connect_pair(0);
+    let _backends = Backend::all(&lab, 2);
+    let setup = Setup { device: Device::PcapPair, neighbor_replies: "ALWAYS", ..Setup::of(2) };
+    let appliance = Appliance::start(&lab, 0, &setup);
+    appliance.wait_for_health();
+    let mut kept = Conversation::several(&lab, Vip::OnLink.web(Family::V4), 4);
+    let told =
+        || [EventKind::LinkDown, EventKind::PortReset, EventKind::LinkUp].map(|kind| count(&appliance, kind));
+    let wait = |expected: [usize; 3], why: &str| {
+        let seen = within(PATIENCE, || (told() == expected).then_some(()));
+        seen.unwrap_or_else(|| panic!("{why}: {:?} and not {expected:?}", told()));
+    };
+    let mut goes_on = |why: &str| {
+        appliance.wait_for_health();
+        go_on(&mut kept, why);
+        assert_eq!(lab.curl(Vip::Routed.web(Family::V4), 5).len(), 5, "{why}");
+    };
+
+    lab.unplug("sender0");
+    wait([1, 0, 0], "the interface that sends has no carrier");
+    lab.plug_in("sender0");
+    wait([1, 0, 1], "it has one");
+    goes_on("no carrier for a while");
+
+    lab.appliance(0).ip("link delete eth1\n");
+    wait([2, 0, 1], "the interface that sends was deleted");
+    assert!(!appliance.status().ports[0].link_up);
+    lab.connect_pair(0);
+    wait([2, 1, 2], "it was made anew");
+    goes_on("the interface that sends was deleted and made anew");
+
+    lab.appliance(0).ip("link delete eth0\n");
+    wait([3, 1, 2], "the interface that receives was deleted");
+    lab.connect_again(0);
+    wait([3, 2, 3], "it was made anew");
+    goes_on("the interface that receives was deleted and made anew");
+
+    for (device, resets) in [("eth0", 3), ("eth1", 4)] {
+        lab.move_away_and_back(0, device, || ());
+        wait([resets + 1, resets, resets + 1], device);
+        goes_on("an interface was moved away and back");
     }
 }
 

@@ -148,16 +148,23 @@ impl Lab {
         plug(&self.switch, &format!("appliance{number}"), self.appliance(number), "eth0");
     }
 
-    /// Moves the device of an appliance to another namespace with its index, and after `meanwhile` back.
-    pub(crate) fn move_away_and_back(&self, number: usize, meanwhile: impl FnOnce()) {
+    /// Makes the cable of an appliance's second device, `eth1`, which sends alone: answers come by the first one, as the switch does
+    /// not learn where they are sent from.
+    pub(crate) fn connect_pair(&self, number: usize) {
+        plug(&self.switch, &format!("sender{number}"), self.appliance(number), "eth1");
+        self.switch.ip(&format!("link set sender{number} type bridge_slave learning off\n"));
+    }
+
+    /// Moves a device of an appliance to another namespace with its index, and after `meanwhile` back.
+    pub(crate) fn move_away_and_back(&self, number: usize, device: &str, meanwhile: impl FnOnce()) {
         let appliance = self.appliance(number);
         let away = Namespace::new(next_number(), "away");
-        let before = appliance.index("eth0");
-        appliance.ip(&format!("link set eth0 netns {}\n", away.name()));
+        let before = appliance.index(device);
+        appliance.ip(&format!("link set {device} netns {}\n", away.name()));
         meanwhile();
-        away.ip(&format!("link set eth0 netns {}\n", appliance.name()));
-        appliance.ip("link set eth0 up\n");
-        assert_eq!(appliance.index("eth0"), before, "another interface by its index is another matter");
+        away.ip(&format!("link set {device} netns {}\n", appliance.name()));
+        appliance.ip(&format!("link set {device} up\n"));
+        assert_eq!(appliance.index(device), before, "another interface by its index is another matter");
     }
 
     /// Pulls a cable out of the switch: the host at its other end has no carrier any more.

@@ -45,13 +45,14 @@ const LIGHT: [(&str, &str); 2] =
     [("guideway-capsule", "engine/capsule/Cargo.lock"), ("guideway-model", "Cargo.lock")];
 
 /// Rooms of `control` that each room may import.
-const ROOMS: [(&str, &[&str]); 10] = [
+const ROOMS: [(&str, &[&str]); 11] = [
     ("log", &[]),
     ("config_file", &[]),
     ("drop_help", &[]),
     ("net", &[]),
-    ("health", &["net"]),
-    ("announce", &["log"]),
+    ("words", &[]),
+    ("health", &["net", "words"]),
+    ("announce", &["log", "words"]),
     ("offline", &["config_file", "drop_help"]),
     ("api", &["announce", "drop_help", "health", "net"]),
     ("run", &["announce", "api", "config_file", "health", "log", "net"]),

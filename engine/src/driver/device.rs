@@ -17,6 +17,9 @@ pub enum Device {
     Virtual(String),
 }
 
+/// Arguments of virtual devices that name an interface of the kernel.
+const INTERFACE_KEYS: [&str; 4] = ["iface", "rx_iface", "rx_iface_in", "tx_iface"];
+
 /// Address of a PCI function: domain, bus, device, function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PciAddress {
@@ -89,6 +92,19 @@ impl Device {
         let Self::Virtual(arguments) = self else { return None };
         let pairs = arguments.split(',').skip(1).filter_map(|argument| argument.split_once('='));
         pairs.filter(|(name, _)| *name == key).last().map(|(_, value)| value)
+    }
+
+    /// Names of the kernel's network interfaces that a virtual device takes packets from and sends them by, each once: of `net_pcap`
+    /// these may be several.
+    pub fn interfaces(&self) -> Vec<&str> {
+        let Self::Virtual(arguments) = self else { return Vec::new() };
+        let mut interfaces = Vec::new();
+        for (key, name) in arguments.split(',').skip(1).filter_map(|argument| argument.split_once('=')) {
+            if INTERFACE_KEYS.contains(&key) && !interfaces.contains(&name) {
+                interfaces.push(name);
+            }
+        }
+        interfaces
     }
 }
 
@@ -173,6 +189,20 @@ mod tests {
         assert!(device.is_driven_by("net_af_packet") && !device.is_driven_by("net_af_xdp"));
         let vf: Device = "0000:3b:02.0".parse().unwrap();
         assert!(vf.argument("iface").is_none() && !vf.is_driven_by("net_af_packet"));
+    }
+
+    #[test]
+    fn interfaces_of_a_virtual_device_are_those_of_all_its_arguments() {
+        for (device, interfaces) in [
+            ("net_af_packet0,iface=eth0,qpairs=2", &["eth0"][..]),
+            ("net_pcap0,rx_iface=eth0,rx_iface=eth1,tx_iface=eth2", &["eth0", "eth1", "eth2"]),
+            ("net_pcap0,rx_iface_in=eth0,tx_iface=eth0", &["eth0"]),
+            ("net_pcap0,rx_pcap=in.pcap,tx_iface=eth0", &["eth0"]),
+            ("net_null0", &[]),
+            ("0000:3b:02.0", &[]),
+        ] {
+            assert_eq!(device.parse::<Device>().unwrap().interfaces(), interfaces, "{device}");
+        }
     }
 
     #[test]

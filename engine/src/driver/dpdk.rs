@@ -48,6 +48,7 @@ mod eal;
 mod ethdev;
 mod kernel_drops;
 mod kernel_interface;
+mod kernel_interfaces;
 mod lcore;
 mod link_return;
 mod log_cause;

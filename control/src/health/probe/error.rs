@@ -4,6 +4,7 @@ use std::error::Error;
 use std::{fmt, io};
 
 use super::MAX_READ_BYTES;
+use crate::words::shown;
 
 /// The reason why a probe failed; displayed in words for an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ impl ProbeError {
             Self::Ended
         } else {
             let cause = error.source().map(|source| format!(": {source}")).unwrap_or_default();
-            Self::Protocol(format!("{error}{cause}"))
+            Self::Protocol(shown(&format!("{error}{cause}")))
         }
     }
 
@@ -60,8 +61,8 @@ impl ProbeError {
             return Self::from_io(error);
         }
         match error.reason() {
-            Some(reason) if error.is_remote() => Self::Refused(reason.to_string()),
-            _ => Self::Protocol(error.to_string()),
+            Some(reason) if error.is_remote() => Self::Refused(shown(&reason.to_string())),
+            _ => Self::Protocol(shown(&error.to_string())),
         }
     }
 
@@ -69,7 +70,8 @@ impl ProbeError {
     pub(super) fn from_io(error: &io::Error) -> Self {
         let inner = error.get_ref();
         if let Some(error) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            return Self::Tls(error.to_string());
+            // Libraries may quote the peer, as names of its certificate.
+            return Self::Tls(shown(&error.to_string()));
         }
         match error.kind() {
             // A writer finds a closed connection broken, a reader finds its end.
@@ -193,6 +195,17 @@ mod tests {
             ProbeError::Rcode(9),
             ProbeError::InvalidRequest("invalid authority".to_owned()),
         ]
+    }
+
+    #[test]
+    fn words_of_a_peer_steer_no_terminal_and_have_an_end() {
+        let hostile = format!("not valid for \u{1b}]0;x\u{7}\n{}", "x".repeat(70_000));
+        let error = rustls::Error::General(hostile);
+        let error = ProbeError::from_io(&io::Error::new(io::ErrorKind::InvalidData, error));
+        let text = error.to_string();
+        assert!(text.contains(r"not valid for \u{1b}]0;x\u{7}\nxxx"), "{text}");
+        assert!(text.len() < 2_000 && text.ends_with('…'), "{}", text.len());
+        assert!(!text.contains(char::is_control));
     }
 
     #[test]

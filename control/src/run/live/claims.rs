@@ -18,9 +18,6 @@ use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket};
 use nix::unistd::{Uid, User};
 
-/// Arguments of virtual devices that name an interface.
-const KEYS: [&str; 4] = ["iface", "rx_iface", "rx_iface_in", "tx_iface"];
-
 /// Interfaces of all ports, claimed until this value is dropped.
 #[derive(Debug)]
 pub(super) struct Claims {
@@ -95,7 +92,7 @@ impl Claims {
         let mut sockets = Vec::new();
         let mut claimed = Vec::new();
         for port in ports {
-            for interface in KEYS.iter().filter_map(|key| port.device.argument(key)) {
+            for interface in port.device.interfaces() {
                 if claimed.contains(&interface) {
                     continue;
                 }
@@ -176,9 +173,14 @@ mod tests {
 
     #[test]
     fn an_interface_has_one_claim_until_that_is_dropped() {
-        let first = claims(&[("a", "net_af_packet0,iface=#0"), ("b", "net_pcap0,rx_iface=#1,tx_iface=#1")]);
+        let pcap = "net_pcap0,rx_iface=#3,rx_iface=#1,tx_iface=#1";
+        let first = claims(&[("a", "net_af_packet0,iface=#0"), ("b", pcap)]);
         let first = first.expect("nobody else has them");
-        for (device, interface) in [("net_pcap3,iface=#0", "#0"), ("net_af_xdp0,iface=#1", "#1")] {
+        for (device, interface) in [
+            ("net_pcap3,iface=#0", "#0"),
+            ("net_af_xdp0,iface=#1", "#1"),
+            ("net_pcap3,rx_iface=#4,tx_iface=#3", "#3"),
+        ] {
             assert_eq!(
                 claims(&[("lan", device)]).expect_err("it is claimed"),
                 format!(

@@ -85,8 +85,7 @@ impl Capabilities {
 /// Capabilities that DPDK needs for a device.
 fn of_device(device: &Device, root: &Path) -> Vec<Capability> {
     use Capability::{Bpf, NetAdmin, NetRaw, SysAdmin, SysRawio};
-    let is_of_an_interface =
-        ["iface", "rx_iface", "rx_iface_in", "tx_iface"].iter().any(|key| device.argument(key).is_some());
+    let is_of_an_interface = !device.interfaces().is_empty();
     let mut needed = match device {
         _ if device.is_driven_by("net_af_xdp") => vec![NetAdmin, NetRaw, Bpf],
         _ if device.is_driven_by("net_tap") => vec![NetAdmin],

@@ -59,7 +59,7 @@ impl Topology {
             Some(address) => self.sys.join("bus/pci/devices").join(address.to_string()),
             None => {
                 // A name of the kernel's, not a path.
-                let interface = device.argument("iface").filter(|name| !name.contains('/'))?;
+                let interface = device.interfaces().into_iter().find(|name| !name.contains('/'))?;
                 self.sys.join("class/net").join(interface).join("device")
             }
         };

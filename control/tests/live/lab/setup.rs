@@ -16,6 +16,9 @@ pub(crate) const PROBES: usize = Family::BOTH.len() * Vip::BOTH.len() * 2;
 pub(crate) enum Device {
     AfPacket,
     AfXdp,
+    Pcap,
+    /// `net_pcap` on two interfaces, of [`Lab::connect_pair`](super::Lab::connect_pair).
+    PcapPair,
 }
 
 /// Way of packets to the backends, as a group's `delivery` states it.
@@ -107,6 +110,8 @@ impl Setup {
         let device = match self.device {
             Device::AfPacket => "net_af_packet0,iface=eth0",
             Device::AfXdp => "net_af_xdp0,iface=eth0",
+            Device::Pcap => "net_pcap0,iface=eth0,phy_mac=1",
+            Device::PcapPair => "net_pcap0,rx_iface=eth0,tx_iface=eth1",
         };
         let link = Family::BOTH.map(|family| with_length(address::appliance(appliance, family)));
         let [v4, v6] = Family::BOTH.map(|family| (self.own_address)(appliance, family));

@@ -5,6 +5,7 @@
 use guideway_dpdk_sys as sys;
 
 use super::kernel_interface::KernelInterface;
+use super::kernel_interfaces::KernelInterfaces;
 
 /// The most queues of a device whose sockets are looked at.
 const MAX_SOCKETS: usize = 64;
@@ -37,17 +38,19 @@ impl OpenBefore {
 }
 
 impl KernelDrops {
-    /// Finds the sockets of a device that was opened, with this driver, on this interface.
-    pub(super) fn of(driver: &str, interface: Option<&KernelInterface>, before: &OpenBefore) -> Self {
+    /// Finds the sockets of a device that was opened, with this driver, on these interfaces.
+    pub(super) fn of(driver: &str, interfaces: &KernelInterfaces, before: &OpenBefore) -> Self {
         let mut drops = Self::default();
-        match (driver, interface) {
-            ("net_af_packet" | "net_pcap", Some(interface)) => {
-                drops.bound = sockets(interface.index());
+        match driver {
+            "net_af_packet" | "net_pcap" => {
+                // No socket is bound to the index 0, which is that of an interface that is gone.
+                let indices = interfaces.iter().map(KernelInterface::index).filter(|index| *index != 0);
+                drops.bound = indices.flat_map(sockets).collect();
                 if driver == "net_af_packet" && !AF_PACKET_COUNTS {
                     drops.packet.clone_from(&drops.bound);
                 }
             }
-            ("net_af_xdp", Some(_)) => {
+            "net_af_xdp" if interfaces.state().is_some() => {
                 drops.xdp = sockets(0).into_iter().filter(|socket| !before.0.contains(socket)).collect();
                 drops.bound.clone_from(&drops.xdp);
             }
@@ -108,6 +111,9 @@ mod tests {
         );
         drops.follow(KernelDrops { packet: vec![-1], ..KernelDrops::default() });
         assert_eq!((drops.count(), drops.packet), (5, vec![-1]));
-        assert_eq!(KernelDrops::of("net_null", None, &OpenBefore::look("net_null")), KernelDrops::default());
+        assert_eq!(
+            KernelDrops::of("net_null", &KernelInterfaces::default(), &OpenBefore::look("net_null")),
+            KernelDrops::default()
+        );
     }
 }

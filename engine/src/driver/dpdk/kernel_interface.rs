@@ -44,13 +44,22 @@ impl KernelInterface {
         if !matches!(device, Device::Virtual(_)) || info.if_index == 0 {
             return None;
         }
-        let name = name_of(info.if_index)?;
+        // One that was deleted since the device was opened has a name no more, but that of the argument.
+        let name = name_of(info.if_index).or_else(|| CString::new(device.argument("iface")?).ok())?;
         Some(Self {
             name,
             index: info.if_index,
             is_made: device.is_driven_by(MAKER),
             was_missed: Arc::default(),
         })
+    }
+
+    /// Interface of this name, which a device has just been opened on; missed where there is none any more.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        let name = CString::new(name).ok()?;
+        // No interface has the index 0.
+        let index = index_of(&name);
+        Some(Self { name, index, is_made: false, was_missed: Arc::default() })
     }
 
     /// Index of the interface.
@@ -132,6 +141,9 @@ mod tests {
         assert!(matches!(replaced, InterfaceState::Replaced | InterfaceState::Gone), "{replaced:?}");
         returned.index = interface.index();
         assert_eq!(returned.clone().state(), replaced);
+        // Deleted between the opening of the device and the first look.
+        info.if_index = u32::MAX >> 1;
+        assert_eq!(KernelInterface::of(&device, &info).expect("an argument names it").state(), replaced);
         info.if_index = 0;
         assert!(KernelInterface::of(&device, &info).is_none());
     }

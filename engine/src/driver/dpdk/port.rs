@@ -16,7 +16,8 @@ use guideway_dpdk_sys as sys;
 use super::address_filter::Addresses;
 use super::ethdev::{DEFAULT_MTU, Offloads, device_info, offloads_of};
 use super::kernel_drops::{KernelDrops, OpenBefore};
-use super::kernel_interface::{InterfaceState, KernelInterface};
+use super::kernel_interface::InterfaceState;
+use super::kernel_interfaces::KernelInterfaces;
 use super::link_return::LinkMemory;
 use super::open_port::OpenPort;
 use super::port_setup::{bring_up, settle};
@@ -62,8 +63,8 @@ pub struct Port<'eal> {
     pool: Mempool<'eal>,
     /// MAC address that the device had before it was given another.
     own_mac: MacAddress,
-    /// Network interface of the kernel below the device.
-    interface: RefCell<Option<KernelInterface>>,
+    /// Network interfaces of the kernel below the device.
+    interfaces: RefCell<KernelInterfaces>,
     /// Frames that the kernel has dropped below the device.
     drops: RefCell<KernelDrops>,
     /// Counts that the device has forgotten, as it was reset.
@@ -161,11 +162,11 @@ impl Eal {
         let pairs = (0..queues.rx.max(queues.tx))
             .map(|number| QueuePair::new(Arc::clone(&port), number, number < queues.rx, number < queues.tx));
         let pairs = pairs.collect();
-        let interface = KernelInterface::of(&device, &info);
+        let interfaces = KernelInterfaces::of(&device, &info);
         let port = Port {
             own_mac: mac_of(id),
-            drops: RefCell::new(KernelDrops::of(&driver, interface.as_ref(), &before)),
-            interface: RefCell::new(interface),
+            drops: RefCell::new(KernelDrops::of(&driver, &interfaces, &before)),
+            interfaces: RefCell::new(interfaces),
             forgotten: Cell::default(),
             port,
             device,
@@ -370,9 +371,9 @@ impl<'eal> Port<'eal> {
         Link { up: link.up && interface_up, ..link }
     }
 
-    /// Network interface of the kernel below the device.
-    pub(super) fn interface(&self) -> &RefCell<Option<KernelInterface>> {
-        &self.interface
+    /// Network interfaces of the kernel below the device.
+    pub(super) fn interfaces(&self) -> &RefCell<KernelInterfaces> {
+        &self.interfaces
     }
 
     /// Frames that the kernel has dropped below the device.
@@ -380,9 +381,9 @@ impl<'eal> Port<'eal> {
         &self.drops
     }
 
-    /// State of the kernel's network interface below the device; None where there is none.
+    /// State of the kernel's network interfaces below the device, which is up with all of them; None where there are none.
     pub fn interface_state(&self) -> Option<InterfaceState> {
-        self.interface.borrow().as_ref().map(KernelInterface::state)
+        self.interfaces.borrow().state()
     }
 
     /// State of the link, for whoever watches it at regular times: from what he sees, a device that has to be reset is found.
@@ -390,10 +391,8 @@ impl<'eal> Port<'eal> {
         if !self.is_usable() {
             return self.link();
         }
-        if self.drops.borrow().are_cut_off()
-            && let Some(interface) = self.interface.borrow().as_ref()
-        {
-            interface.miss();
+        if self.drops.borrow().are_cut_off() {
+            self.interfaces.borrow().miss();
         }
         let link = self.link();
         if self.interface_state() == Some(InterfaceState::Replaced) {

@@ -21,7 +21,7 @@ use guideway_dpdk_sys as sys;
 use super::address_filter::{self, Kind, NOT_SUPPORTED};
 use super::ethdev::{check, device_info};
 use super::kernel_drops::{KernelDrops, OpenBefore};
-use super::kernel_interface::KernelInterface;
+use super::kernel_interfaces::KernelInterfaces;
 use super::open_port::OpenPort;
 use super::port::link_of;
 use super::port_addresses::DeviceFilter;
@@ -46,8 +46,8 @@ pub struct Reset<'eal> {
     /// True if a reset is in vain without a link.
     needs_link: bool,
     driver: String,
-    /// Interface of the kernel below the device.
-    interface: Option<KernelInterface>,
+    /// Interfaces of the kernel below the device.
+    interfaces: KernelInterfaces,
 }
 
 /// Result of a reset, for the port's control thread.
@@ -63,7 +63,7 @@ struct Renewed {
     rss: Option<Rss>,
     groups: Vec<MacAddress>,
     vlans: BTreeSet<u16>,
-    interface: Option<KernelInterface>,
+    interfaces: KernelInterfaces,
     drops: KernelDrops,
 }
 
@@ -79,16 +79,16 @@ impl Reset<'_> {
     fn renew(&self) -> Result<Renewed, StartError> {
         let (id, device) = (self.port.id(), &self.device);
         dpdk_log::forget();
-        match self.interface.as_ref().map(|interface| (interface, interface.state())) {
-            Some((interface, InterfaceState::Gone)) => {
-                let message = format!("its network interface {} is gone", interface.name());
+        match self.interfaces.state() {
+            Some(InterfaceState::Gone) => {
+                let message = format!("its network interface {} is gone", self.interfaces.gone());
                 return Err(StartError::PortRefused {
                     device: device.to_string(),
                     step: "be reset",
                     message,
                 });
             }
-            Some((_, InterfaceState::Replaced)) => self.make_anew()?,
+            Some(InterfaceState::Replaced) => self.make_anew()?,
             _ if !self.port.is_plugged() => self.make_anew()?,
             _ => self.reset()?,
         }
@@ -111,9 +111,9 @@ impl Reset<'_> {
             let message = "it has no link afterwards: its PF is down, or does not answer".to_owned();
             return Err(StartError::PortRefused { device: device.to_string(), step: "be reset", message });
         }
-        let interface = KernelInterface::of(device, &info);
-        let drops = KernelDrops::of(&self.driver, interface.as_ref(), &before);
-        Ok(Renewed { rss, groups: self.groups.clone(), vlans, interface, drops })
+        let interfaces = KernelInterfaces::of(device, &info);
+        let drops = KernelDrops::of(&self.driver, &interfaces, &before);
+        Ok(Renewed { rss, groups: self.groups.clone(), vlans, interfaces, drops })
     }
 
     /// Has the driver reset the device.
@@ -219,7 +219,7 @@ impl<'eal> Port<'eal> {
             vlans: self.wanted_vlans().borrow().clone(),
             needs_link: link_return::needs_link(self.driver()),
             driver: self.driver().to_owned(),
-            interface: self.interface().borrow().clone(),
+            interfaces: self.interfaces().borrow().clone(),
         })
     }
 
@@ -231,14 +231,14 @@ impl<'eal> Port<'eal> {
         if outcome.port != self.id() {
             return Err(self.refused("be reset", "the reset was another port's"));
         }
-        let Renewed { rss, groups, vlans, interface, drops } = outcome.result?;
+        let Renewed { rss, groups, vlans, interfaces, drops } = outcome.result?;
         self.expect_quiet("be polled again")?;
         if !self.open_port().claim_driver() {
             return Err(self.refused("be polled again", "another reset of it goes on"));
         }
         self.open_port().release_driver();
         self.renew(rss);
-        *self.interface().borrow_mut() = interface;
+        *self.interfaces().borrow_mut() = interfaces;
         self.drops().borrow_mut().follow(drops);
         *self.taken_vlans().borrow_mut() = vlans;
         // Addresses and VLANs that were asked for meanwhile.

@@ -1,11 +1,11 @@
-//! Words of BIRD and of programs as errors and the status have them: of bounded length, and without anything that steers a
+//! Words of BIRD, of programs and of probed servers as errors and the status have them: of bounded length, and without anything that steers a
 //! terminal or ends a line of the log. They are made so here, where they come in, so that nobody behind has to.
 
 /// Longest words that are shown, in bytes.
 const MAX_SHOWN: usize = 1_024;
 
 /// Words as they are shown: letters that are not printed stand there as numbers, and what is too long ends in `…`.
-pub(super) fn shown(said: &str) -> String {
+pub(crate) fn shown(said: &str) -> String {
     let mut text = String::new();
     for letter in said.chars() {
         let before = text.len();
