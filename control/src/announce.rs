@@ -13,6 +13,7 @@ mod command;
 mod guard;
 mod hook_task;
 mod hook_thread;
+mod launch;
 mod messenger;
 mod plan;
 
@@ -30,6 +31,8 @@ use guard::{Instructions, Withdrawal};
 pub use hook_task::Progress;
 use hook_task::{ConfiguredHook, Order, Tell};
 use hook_thread::HookThread;
+use launch::Launch;
+pub use launch::launch;
 use messenger::ByMessenger;
 pub use messenger::{Messenger, Told};
 pub use plan::{ApplianceState, Plan, Planner, Reason, Stage, Wish};
@@ -46,6 +49,7 @@ pub struct Announcer {
     /// Messenger that tells the hooks, by tasks of the caller's runtime; none where they are told themselves.
     messenger: Option<Arc<dyn Messenger>>,
     guard: Option<Instructions>,
+    launch: Launch,
 }
 
 /// Handle of the task that tells one hook.
@@ -85,8 +89,9 @@ impl Announcer {
     /// # Panics
     /// Outside of a tokio runtime, where there is a guard.
     pub fn new(guard: Option<Guard>) -> Self {
+        let launch = guard.as_ref().map_or(Launch::Directly, Guard::launch);
         let guard = guard.map(Guard::instruct);
-        Self { hooks: BTreeMap::new(), hook_thread: None, messenger: None, guard }
+        Self { hooks: BTreeMap::new(), hook_thread: None, messenger: None, guard, launch }
     }
 
     /// Has a messenger tell the hooks, by tasks of the runtime that [`Self::want`] is called on.
@@ -124,7 +129,7 @@ impl Announcer {
                 HookThread::start().map_err(|error| tracing::error!("hooks have no thread: {error}"));
             self.hook_thread = thread.ok();
         }
-        let (handle, task) = HookHandle::new(ConfiguredHook::new(hook.clone()));
+        let (handle, task) = HookHandle::new(ConfiguredHook::new(hook.clone(), self.launch));
         match &self.hook_thread {
             Some(thread) => thread.spawn(task),
             None => drop(tokio::spawn(task)),

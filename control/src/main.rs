@@ -8,5 +8,6 @@ mod cli;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::run().into()
+    // Before anything is opened that a program of the operator's should not hold.
+    guideway::announce::launch().unwrap_or_else(|| cli::run().into())
 }

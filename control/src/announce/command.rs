@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
+use super::launch::Launch;
 use crate::words::shown;
 
 /// Longest run of a program.
@@ -44,16 +45,18 @@ pub(super) async fn run(
     verb: &str,
     address: VipRange,
     rule: &str,
+    launch: Launch,
     starting: &mut Starting,
 ) -> Result<(), String> {
-    let (program, arguments) = words.split_first().ok_or("there is no program")?;
-    let mut command = Command::new(program);
-    command.args(arguments).args([verb, &address.to_string(), rule]);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    command.process_group(0).kill_on_drop(true);
+    let program = words.first().ok_or("there is no program")?;
+    let further = [verb.to_owned(), address.to_string(), rule.to_owned()];
+    let line: Vec<_> = words.iter().cloned().chain(further).collect();
+    let set = |command: &mut Command| {
+        command.stdin(Stdio::null()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
+    };
     let hangs = || format!("cannot run {program}: its file system has not answered for {} s", TIME.as_secs());
     timeout(TIME, starting.ended()).await.map_err(|_| hangs())?;
-    let given = starting.begin(move || command.spawn());
+    let given = starting.begin(move || launch.start(&line, set));
     let started = timeout(TIME, given).await.map_err(|_| hangs())?;
     let started = started.unwrap_or_else(|error| Err(io::Error::other(error)));
     let Started { mut child, mut group } =
@@ -161,7 +164,7 @@ mod tests {
         let words = ["/bin/sh", "-c", script, "hook"].map(str::to_owned);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let address = "2001:db8::10".parse().expect("an address");
-        runtime.block_on(run(&words, "announce", address, "web", &mut Starting::default()))
+        runtime.block_on(run(&words, "announce", address, "web", Launch::Directly, &mut Starting::default()))
     }
 
     /// True unless the process is dead, or dead and not yet waited for.
@@ -205,6 +208,7 @@ mod tests {
             "announce",
             address,
             "web",
+            Launch::Directly,
             &mut Starting::default(),
         ));
         assert!(error.expect_err("it is not there").starts_with("cannot run /nonexistent: "));
@@ -226,7 +230,7 @@ mod tests {
             };
             let mut starting = Starting::default();
             tokio::select! {
-                ended = run(&words, "announce", address, "web", &mut starting) => panic!("{ended:?}"),
+                ended = run(&words, "announce", address, "web", Launch::Directly, &mut starting) => panic!("{ended:?}"),
                 () = written => {}
             }
             let pids = std::fs::read_to_string(&file).expect("it is written");
@@ -258,8 +262,10 @@ mod tests {
                 Ok(child)
             }));
             for verb in ["announce", "withdraw"] {
-                let hung =
-                    timeout(Duration::from_millis(50), run(&words, verb, address, "web", &mut starting));
+                let hung = timeout(
+                    Duration::from_millis(50),
+                    run(&words, verb, address, "web", Launch::Directly, &mut starting),
+                );
                 assert!(hung.await.is_err(), "it waits for the start before");
                 assert!(starting.0.is_some(), "a start that is waited for no longer is not forgotten");
             }
@@ -271,7 +277,10 @@ mod tests {
                 assert!(tokio::time::Instant::now() < end, "{pid} lives on");
                 std::thread::sleep(Duration::from_millis(5));
             }
-            assert_eq!(run(&words, "withdraw", address, "web", &mut starting).await, Ok(()));
+            assert_eq!(
+                run(&words, "withdraw", address, "web", Launch::Directly, &mut starting).await,
+                Ok(())
+            );
         });
         assert_eq!(std::fs::read_to_string(&file).expect("it is written"), "withdraw\n");
     }

@@ -31,6 +31,7 @@ use tokio::time::{sleep, timeout};
 use tracing::Level;
 
 use super::hook_task::{ConfiguredHook, Tell};
+use super::launch::{Launch, THREADS_LAST};
 use crate::log::{Format, Log};
 
 pub(super) use keeper::Instructions;
@@ -68,7 +69,8 @@ pub fn stand() -> io::Result<()> {
     // The kernel calls it by the file that it was started from otherwise, which is a link; a name alone is not worth an error.
     let _ = rustix::thread::set_name(c"guideway-guard");
     // Never dropped, which would wait for a program whose start hangs.
-    let runtime = ManuallyDrop::new(tokio::runtime::Builder::new_current_thread().enable_all().build()?);
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = ManuallyDrop::new(runtime.enable_all().thread_keep_alive(THREADS_LAST).build()?);
     let _guard = runtime.enter();
     // A service manager tells all processes of a service to end; the guard ends last.
     let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
@@ -76,7 +78,8 @@ pub fn stand() -> io::Result<()> {
     // Perhaps nobody reads standard error any more: a message must not keep the guard from its withdrawals.
     let log = Log::start(Format::of_standard_error(), io::stderr())?;
     let pipe = pipe::Receiver::from_owned_fd(io::stdin().as_fd().try_clone_to_owned()?)?;
-    let stood = runtime.block_on(watch_over(pipe, ConfiguredHook::new, &log));
+    let hook = |hook| ConfiguredHook::new(hook, Launch::ByItself);
+    let stood = runtime.block_on(watch_over(pipe, hook, &log));
     log.flush(LAST_TIME);
     stood
 }

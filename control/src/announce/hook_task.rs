@@ -7,6 +7,7 @@ use guideway_model::config::{Hook, VipRange};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use super::launch::Launch;
 use super::plan::{Reason, Wish};
 use super::{bird, command};
 
@@ -74,12 +75,13 @@ pub(super) fn may_forget(hook: &Hook) -> bool {
 #[derive(Debug)]
 pub(super) struct ConfiguredHook {
     pub(super) hook: Hook,
+    launch: Launch,
     starting: command::Starting,
 }
 
 impl ConfiguredHook {
-    pub(super) fn new(hook: Hook) -> Self {
-        Self { hook, starting: command::Starting::default() }
+    pub(super) fn new(hook: Hook, launch: Launch) -> Self {
+        Self { hook, launch, starting: command::Starting::default() }
     }
 }
 
@@ -93,7 +95,7 @@ impl Tell for ConfiguredHook {
             Hook::Bird { socket, protocol } => bird::switch(socket, protocol, announced).await,
             Hook::Command(words) => {
                 let verb = if announced { "announce" } else { "withdraw" };
-                command::run(words, verb, address, rule, &mut self.starting).await
+                command::run(words, verb, address, rule, self.launch, &mut self.starting).await
             }
         }
     }

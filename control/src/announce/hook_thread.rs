@@ -6,6 +6,8 @@ use std::{io, thread};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
+use super::launch::THREADS_LAST;
+
 /// Most programs that are being started at once, by a thread each: one for each hook that a configuration may have.
 const MAX_STARTS: usize = 256;
 
@@ -22,7 +24,9 @@ impl HookThread {
     /// # Errors
     /// Error where the operating system gives no thread, event queue or timer.
     pub(super) fn start() -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(MAX_STARTS).build()?;
+        let mut runtime = Builder::new_current_thread();
+        let runtime = runtime.enable_all().max_blocking_threads(MAX_STARTS).thread_keep_alive(THREADS_LAST);
+        let runtime = runtime.build()?;
         let tasks = runtime.handle().clone();
         let (running, ended) = oneshot::channel();
         let run = move || {

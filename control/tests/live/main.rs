@@ -28,6 +28,7 @@ mod failures;
 mod faults;
 mod floods;
 mod health;
+mod hooks;
 mod interfaces;
 mod kills;
 mod links;

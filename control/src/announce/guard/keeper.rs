@@ -18,6 +18,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::{BEAT, LAST_TIME, PATIENCE, VERB, Withdrawal};
+use crate::announce::launch::Launch;
 use crate::log::{FORMAT_VARIABLE, Format};
 
 /// Time that a guard has to stand for another one to follow it at once.
@@ -36,6 +37,7 @@ pub(crate) type Start = Arc<dyn Fn() -> io::Result<Child> + Send + Sync>;
 pub struct Guard {
     process: Child,
     start: Start,
+    launch: Launch,
 }
 
 /// State of the guard.
@@ -68,12 +70,18 @@ impl Guard {
     /// # Errors
     /// Where the operating system starts no process.
     pub fn start(format: Format) -> io::Result<Self> {
-        Self::start_by(Arc::new(move || command(format).spawn()))
+        let guard = Self::start_by(Arc::new(move || command(format).spawn()))?;
+        Ok(Self { launch: Launch::ByItself, ..guard })
     }
 
     /// Starts a guard, and those that follow it, in this way.
     pub(crate) fn start_by(start: Start) -> io::Result<Self> {
-        Ok(Self { process: start()?, start })
+        Ok(Self { process: start()?, start, launch: Launch::Directly })
+    }
+
+    /// Way to start programs in a process that has such a guard: one that can start itself as a guard knows the verb for programs.
+    pub(in crate::announce) fn launch(&self) -> Launch {
+        self.launch
     }
 
     /// Starts to instruct the guard, and those that follow it.
@@ -128,7 +136,7 @@ impl Instructions {
 
 /// Instructs a guard, and those that follow it, until the appliance ends.
 async fn keep(guard: Guard, mut ordered: watch::Receiver<Vec<Withdrawal>>, shown: watch::Sender<GuardState>) {
-    let Guard { mut process, start } = guard;
+    let Guard { mut process, start, .. } = guard;
     let mut wait = Duration::ZERO;
     loop {
         let began = Instant::now();
@@ -342,6 +350,7 @@ mod tests {
             let folder = tempfile::tempdir().expect("a folder can be made");
             let next = writers(folder.path(), 0..0);
             let guard = Guard {
+                launch: Launch::Directly,
                 process: Command::new("sleep").arg("600").stdin(Stdio::piped()).spawn().expect("it starts"),
                 start: next,
             };
@@ -362,6 +371,7 @@ mod tests {
         run(async {
             let folder = tempfile::tempdir().expect("a folder can be made");
             let guard = Guard {
+                launch: Launch::Directly,
                 process: Command::new("head")
                     .args(["-n", "1"])
                     .stdin(Stdio::piped())
