@@ -312,7 +312,8 @@ impl Round<'_> {
             stage: candidate.first_stage(treatment.restarts),
             restarts: candidate.packet.opens() && treatment.restarts,
         };
-        self.enter(&opening, selected, counters)
+        let source = || (service.network, candidate.packet.flow.src);
+        self.enter(&opening, selected, source, counters)
     }
 
     /// Turns the frame into the one that its backend gets, or drops it.

@@ -8,13 +8,16 @@ use super::intake::Intake;
 use super::step::{Step, Way, known_in};
 use super::{Decision, Round, Tracking, Worker};
 use crate::address::Address;
-use crate::admission::PROTECTED_SECONDS;
+use crate::admission::{Admitted, Limits, PROTECTED_SECONDS};
 use crate::backend::BackendHandle;
-use crate::conntrack::{Entry, Inserted, Stage, TrackingKey};
+use crate::conntrack::{Entry, Inserted, Stage, Standing, TrackingKey};
 use crate::counters::ConntrackCounters;
+use crate::flow::Flow;
 use crate::forwarding_rule::{PlainRule, RuleId};
 use crate::frame::Frame;
+use crate::ingress::NetworkId;
 use crate::packet::{Plain, PlainIpv4, PlainIpv6};
+use crate::source_meter::SourceKey;
 use crate::traffic_counters::WorkerTrafficCounters;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::protocol;
@@ -83,16 +86,15 @@ impl<'s> Round<'s> {
                 let opening = Opening { rule: step.rule, key: step.key, persists, stage, restarts: true };
                 match self.protected(step.key, counters) {
                     Some(handle) => (Some(handle), Tracking::Hit),
-                    None => self.enter(&opening, service.eligible.at(step.target as usize), counters),
+                    None => {
+                        let source = || (service.network, plain_flow(step, frame.bytes()).src);
+                        self.enter(&opening, service.eligible.at(step.target as usize), source, counters)
+                    }
                 }
             }
             _ => {
                 let bytes = frame.bytes();
-                let flow = if step.packet.form.is_ipv4() {
-                    known_in::<PlainIpv4>(bytes, step).flow()
-                } else {
-                    known_in::<PlainIpv6>(bytes, step).flow()
-                };
+                let flow = plain_flow(step, bytes);
                 if let Some(reason) = self.unforwardable_source(step, flow.src) {
                     *decision = Decision::pending(step.rule, step.service, bytes);
                     decision.verdict = Verdict::Drop(reason);
@@ -101,7 +103,8 @@ impl<'s> Round<'s> {
                 let persists = service.policy.treatment_with_ports(flow.protocol).persists;
                 let stage = Stage::Unconfirmed;
                 let opening = Opening { rule: step.rule, key: step.key, persists, stage, restarts: false };
-                self.enter(&opening, self.snapshot.select(service, &flow), counters)
+                let source = || (service.network, flow.src);
+                self.enter(&opening, self.snapshot.select(service, &flow), source, counters)
             }
         };
         if let Some(handle) = selected
@@ -114,7 +117,7 @@ impl<'s> Round<'s> {
         (decision.backend, decision.tracking) = (selected, tracking);
         match selected.filter(|handle| self.snapshot.backend(*handle).is_some()) {
             Some(handle) => self.deliver_generally(handle, frame, decision, worker),
-            None => decision.verdict = Verdict::Drop(DropReason::NoEligibleBackend),
+            None => decision.verdict = Verdict::Drop(self.admissions.reason_without_backend()),
         }
     }
 
@@ -155,26 +158,52 @@ impl<'s> Round<'s> {
         Some(entry.backend)
     }
 
-    /// True if the connection gets no entry, as so many have begun in this second. One that has an entry gets its next one in
-    /// the same slot: left alone, the old one would mislead its packets.
+    /// Admission of a connection that begins, by limits that there are. A connection that has an entry gets its next one in the
+    /// same slot, though the worker's limit is reached: left alone, the old one would mislead its packets.
     #[cold]
     #[inline(never)]
-    fn is_limited(&self, key: TrackingKey) -> bool {
-        let Some(limit) = self.snapshot.admission.new_connections_per_sec else { return false };
-        match self.admitted.get().take(self.now, limit) {
-            Some(after) => self.admitted.set(after),
-            None => return self.table.lookup(key).is_none(),
+    fn admit(&self, limits: &Limits, opening: &Opening, source: (NetworkId, Address)) -> Admitted {
+        let source = self.counted_source(limits, opening.key, source);
+        if let (Some(limit), Some(key)) = (limits.per_source, source)
+            && self.admissions.is_exhausted(limit, key, self.now)
+        {
+            self.admissions.refuse();
+            return Admitted::Refused;
         }
-        false
+        if let Some(limit) = limits.per_worker {
+            match self.admissions.made.get().take(self.now, limit) {
+                Some(after) => self.admissions.made.set(after),
+                None if self.table.lookup(opening.key).is_none() => return Admitted::WithoutEntry,
+                None => {}
+            }
+        }
+        self.admissions.count(source, self.now);
+        Admitted::WithEntry
+    }
+
+    /// Source that a connection is counted for, where sources are limited. None for a SYN that comes again, of a connection that
+    /// has counted: its entry is half-open.
+    pub(super) fn counted_source(
+        &self,
+        limits: &Limits,
+        key: TrackingKey,
+        (network, source): (NetworkId, Address),
+    ) -> Option<SourceKey> {
+        let limit = limits.per_source?;
+        let entry = self.table.lookup(key).map(|found| found.entry());
+        let comes_again =
+            entry.is_some_and(|entry| self.snapshot.standing(&entry, self.now) == Standing::HalfOpen);
+        (!comes_again).then(|| self.hasher.source_key(network, limit.prefix_of(source)))
     }
 
     /// Makes an entry that keeps a connection on the backend that is `selected` for it; returns the backend that the
-    /// packet goes to.
+    /// packet goes to, none where its `source`, an address in a network, has begun too many connections.
     #[inline(always)]
     pub(super) fn enter(
         &self,
         opening: &Opening,
         selected: Option<BackendHandle>,
+        source: impl FnOnce() -> (NetworkId, Address),
         counters: &mut ConntrackCounters,
     ) -> (Option<BackendHandle>, Tracking) {
         let Self { snapshot, table, number, now, .. } = *self;
@@ -182,9 +211,15 @@ impl<'s> Round<'s> {
         else {
             return (selected, Tracking::Off);
         };
-        if snapshot.admission.new_connections_per_sec.is_some() && self.is_limited(opening.key) {
-            counters.limited += 1;
-            return (selected, Tracking::Off);
+        if let Some(limits) = &snapshot.admission.limits {
+            match self.admit(limits, opening, source()) {
+                Admitted::WithEntry => {}
+                Admitted::WithoutEntry => {
+                    counters.limited += 1;
+                    return (selected, Tracking::Off);
+                }
+                Admitted::Refused => return (None, Tracking::Off),
+            }
         }
         let entry = Entry {
             backend: handle,
@@ -203,7 +238,10 @@ impl<'s> Round<'s> {
         };
         counters.count(&inserted);
         match inserted {
-            Inserted::Full => (selected, Tracking::Off),
+            Inserted::Full => {
+                self.take_back();
+                (selected, Tracking::Off)
+            }
             // Another worker was first. Its snapshot may be newer than ours, its backend unknown here yet.
             Inserted::Lost(winner) if snapshot.backend(winner.backend).is_some() => {
                 (Some(winner.backend), Tracking::Hit)
@@ -216,5 +254,24 @@ impl<'s> Round<'s> {
                 (selected, Tracking::New)
             }
         }
+    }
+
+    /// Takes a connection without room for its entry back, where connections are counted.
+    #[cold]
+    #[inline(never)]
+    fn take_back(&self) {
+        if self.snapshot.admission.limits.is_some() {
+            self.admissions.take_back(self.now);
+        }
+    }
+}
+
+/// Flow of a step's plain packet, which is in this frame.
+#[inline(always)]
+fn plain_flow(step: &Step<'_>, frame: &[u8]) -> Flow {
+    if step.packet.form.is_ipv4() {
+        known_in::<PlainIpv4>(frame, step).flow()
+    } else {
+        known_in::<PlainIpv6>(frame, step).flow()
     }
 }

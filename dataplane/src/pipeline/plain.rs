@@ -398,7 +398,7 @@ impl<'s> Round<'s> {
             }
         }
         let Some(backend) = decision.backend.and_then(|handle| self.snapshot.backend(handle)) else {
-            decision.verdict = Verdict::Drop(DropReason::NoEligibleBackend);
+            decision.verdict = Verdict::Drop(self.admissions.reason_without_backend());
             return;
         };
         if step.way != Way::General
