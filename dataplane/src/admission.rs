@@ -9,7 +9,6 @@ use std::num::NonZeroU32;
 use crate::address::{Address, Prefix};
 use crate::source_meter::{SourceKey, SourceMeter};
 use crate::time::Tick;
-use crate::verdict::DropReason;
 
 /// Settings of admission.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,7 +80,7 @@ pub(crate) struct Admissions {
     pub(crate) sources: RefCell<SourceMeter>,
     /// Source for which the latest connection was counted.
     counted: Cell<Option<SourceKey>>,
-    /// True if the latest packet was refused, and no verdict has told it yet.
+    /// True if the latest packet of the general way was refused, and no verdict has told it yet.
     refused: Cell<bool>,
 }
 
@@ -111,10 +110,11 @@ impl Admissions {
         self.refused.set(true);
     }
 
-    /// Reason to drop the packet at hand, which got no backend.
+    /// True if the packet at hand, which got no backend, was refused.
     #[cold]
-    pub(crate) fn reason_without_backend(&self) -> DropReason {
-        if self.refused.take() { DropReason::SourceRateLimited } else { DropReason::NoEligibleBackend }
+    #[inline(never)]
+    pub(crate) fn has_refused(&self) -> bool {
+        self.refused.take()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The way of any packet: parsed in full, looked up with its client, tracked, selected for and delivered by every rule.
 
 use super::intake::Intake;
-use super::opening::Opening;
+use super::opening::{Opening, Refused};
 use super::{Decision, Round, Tracking, Worker};
 use crate::address::Address;
 use crate::affinity::{DatagramKey, TrackingHasher, Tuple};
@@ -313,7 +313,10 @@ impl Round<'_> {
             restarts: candidate.packet.opens() && treatment.restarts,
         };
         let source = || (service.network, candidate.packet.flow.src);
-        self.enter(&opening, selected, source, counters)
+        self.enter(&opening, selected, source, counters).unwrap_or_else(|Refused| {
+            self.admissions.refuse();
+            (None, Tracking::Off)
+        })
     }
 
     /// Turns the frame into the one that its backend gets, or drops it.

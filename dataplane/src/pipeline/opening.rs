@@ -35,6 +35,9 @@ pub(super) struct Opening {
     pub(super) restarts: bool,
 }
 
+/// Refusal of a packet whose source has begun as many connections as it may.
+pub(super) struct Refused;
+
 impl Intake<'_> {
     /// Takes in a plain packet of which it is known that its hash selects, in the first loop. None if it is another.
     #[inline(always)]
@@ -88,7 +91,11 @@ impl<'s> Round<'s> {
                     Some(handle) => (Some(handle), Tracking::Hit),
                     None => {
                         let source = || (service.network, plain_flow(step, frame.bytes()).src);
-                        self.enter(&opening, service.eligible.at(step.target as usize), source, counters)
+                        let target = service.eligible.at(step.target as usize);
+                        match self.enter(&opening, target, source, counters) {
+                            Ok(found) => found,
+                            Err(Refused) => return refuse(step, frame.bytes(), decision),
+                        }
                     }
                 }
             }
@@ -104,7 +111,10 @@ impl<'s> Round<'s> {
                 let stage = Stage::Unconfirmed;
                 let opening = Opening { rule: step.rule, key: step.key, persists, stage, restarts: false };
                 let source = || (service.network, flow.src);
-                self.enter(&opening, self.snapshot.select(service, &flow), source, counters)
+                match self.enter(&opening, self.snapshot.select(service, &flow), source, counters) {
+                    Ok(found) => found,
+                    Err(Refused) => return refuse(step, frame.bytes(), decision),
+                }
             }
         };
         if let Some(handle) = selected
@@ -117,7 +127,7 @@ impl<'s> Round<'s> {
         (decision.backend, decision.tracking) = (selected, tracking);
         match selected.filter(|handle| self.snapshot.backend(*handle).is_some()) {
             Some(handle) => self.deliver_generally(handle, frame, decision, worker),
-            None => decision.verdict = Verdict::Drop(self.admissions.reason_without_backend()),
+            None => decision.verdict = Verdict::Drop(DropReason::NoEligibleBackend),
         }
     }
 
@@ -167,18 +177,24 @@ impl<'s> Round<'s> {
         if let (Some(limit), Some(key)) = (limits.per_source, source)
             && self.admissions.is_exhausted(limit, key, self.now)
         {
-            self.admissions.refuse();
             return Admitted::Refused;
         }
         if let Some(limit) = limits.per_worker {
             match self.admissions.made.get().take(self.now, limit) {
                 Some(after) => self.admissions.made.set(after),
-                None if self.table.lookup(opening.key).is_none() => return Admitted::WithoutEntry,
+                None if self.entry(opening.key).is_none() => return Admitted::WithoutEntry,
                 None => {}
             }
         }
         self.admissions.count(source, self.now);
         Admitted::WithEntry
+    }
+
+    /// Entry of a connection, valid or not.
+    #[cold]
+    #[inline(never)]
+    fn entry(&self, key: TrackingKey) -> Option<Entry> {
+        self.table.lookup(key).map(|found| found.entry())
     }
 
     /// Source that a connection is counted for, where sources are limited. None for a SYN that comes again, of a connection that
@@ -190,14 +206,17 @@ impl<'s> Round<'s> {
         (network, source): (NetworkId, Address),
     ) -> Option<SourceKey> {
         let limit = limits.per_source?;
-        let entry = self.table.lookup(key).map(|found| found.entry());
-        let comes_again =
-            entry.is_some_and(|entry| self.snapshot.standing(&entry, self.now) == Standing::HalfOpen);
+        let comes_again = self
+            .entry(key)
+            .is_some_and(|entry| self.snapshot.standing(&entry, self.now) == Standing::HalfOpen);
         (!comes_again).then(|| self.hasher.source_key(network, limit.prefix_of(source)))
     }
 
     /// Makes an entry that keeps a connection on the backend that is `selected` for it; returns the backend that the
-    /// packet goes to, none where its `source`, an address in a network, has begun too many connections.
+    /// packet goes to.
+    ///
+    /// # Errors
+    /// The packet is to be dropped: its `source`, an address in a network, has begun as many connections as it may.
     #[inline(always)]
     pub(super) fn enter(
         &self,
@@ -205,20 +224,20 @@ impl<'s> Round<'s> {
         selected: Option<BackendHandle>,
         source: impl FnOnce() -> (NetworkId, Address),
         counters: &mut ConntrackCounters,
-    ) -> (Option<BackendHandle>, Tracking) {
+    ) -> Result<(Option<BackendHandle>, Tracking), Refused> {
         let Self { snapshot, table, number, now, .. } = *self;
         let Some((handle, backend)) = selected.and_then(|handle| Some((handle, snapshot.backend(handle)?)))
         else {
-            return (selected, Tracking::Off);
+            return Ok((selected, Tracking::Off));
         };
         if let Some(limits) = &snapshot.admission.limits {
             match self.admit(limits, opening, source()) {
                 Admitted::WithEntry => {}
                 Admitted::WithoutEntry => {
                     counters.limited += 1;
-                    return (selected, Tracking::Off);
+                    return Ok((selected, Tracking::Off));
                 }
-                Admitted::Refused => return (None, Tracking::Off),
+                Admitted::Refused => return Err(Refused),
             }
         }
         let entry = Entry {
@@ -237,7 +256,7 @@ impl<'s> Round<'s> {
             table.insert_counted(opening.key, entry, judge, census)
         };
         counters.count(&inserted);
-        match inserted {
+        Ok(match inserted {
             Inserted::Full => {
                 self.take_back();
                 (selected, Tracking::Off)
@@ -253,7 +272,7 @@ impl<'s> Round<'s> {
                 }
                 (selected, Tracking::New)
             }
-        }
+        })
     }
 
     /// Takes a connection without room for its entry back, where connections are counted.
@@ -264,6 +283,14 @@ impl<'s> Round<'s> {
             self.admissions.take_back(self.now);
         }
     }
+}
+
+/// Decides a plain packet whose source has begun as many connections as it may.
+#[cold]
+#[inline(never)]
+fn refuse(step: &Step<'_>, frame: &[u8], decision: &mut Decision) {
+    *decision = Decision::pending(step.rule, step.service, frame);
+    decision.verdict = Verdict::Drop(DropReason::SourceRateLimited);
 }
 
 /// Flow of a step's plain packet, which is in this frame.
