@@ -95,7 +95,7 @@ pub(crate) const fn dropped(reason: DropReason) -> Sentences {
             "`guideway explain` shows the prefix; take it off `[[access_list]]` if the client is to be served.",
         ),
         DropReason::SourceRateLimited => (
-            "The source began as many connections in the second as `new_connections_per_source_per_sec` has room for.",
+            "The source began as many connections at its worker in the second as `new_connections_per_source_per_sec` has room for.",
             "Nothing to do for a flood. Raise the limit, or lengthen the prefixes that are one source, if many clients share \
              an address.",
         ),

@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::num::NonZeroU32;
 
 use crate::address::{Address, Prefix};
+use crate::ingress::NetworkId;
 use crate::source_meter::{SourceKey, SourceMeter};
 use crate::time::Tick;
 
@@ -60,6 +61,17 @@ impl SourceLimit {
 /// opens one like it, is held up for no longer where the backend has lost it too.
 pub const PROTECTED_SECONDS: u32 = 30;
 
+/// Sender of a packet without a valid entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sender {
+    /// Network that the packet came in.
+    pub(crate) network: NetworkId,
+    /// Source address of the packet.
+    pub(crate) address: Address,
+    /// True if the packet is of a TCP connection that has begun before.
+    pub(crate) goes_on: bool,
+}
+
 /// Result of asking for admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admitted {
@@ -71,7 +83,7 @@ pub(crate) enum Admitted {
     Refused,
 }
 
-/// State of one worker's admission. Of use where there are limits.
+/// State of one worker's admission, which is used where there are limits.
 #[derive(Debug, Default)]
 pub(crate) struct Admissions {
     /// Entries made in the latest second.

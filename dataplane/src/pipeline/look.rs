@@ -5,7 +5,7 @@
 
 use super::general::{Apart, Candidate, datagram_of, unforwardable};
 use super::{Decision, Pipeline, Round, Tracking};
-use crate::address::Address;
+use crate::admission::Sender;
 use crate::backend::BackendHandle;
 use crate::conntrack::{ConntrackTable, Entry, TrackingKey};
 use crate::counters::{ConntrackCounters, Counters};
@@ -216,20 +216,17 @@ impl Round<'_> {
             entry_after: None,
         };
         let begins = !candidate.quoted && connection.valid_entry().is_none();
-        connection.is_refused =
-            begins && self.would_refuse(&connection, (service.network, candidate.packet.flow.src));
+        connection.is_refused = begins && self.would_refuse(&connection, &candidate.sender(service.network));
         connection
     }
 
     /// True if a connection that would begin now is one too many of its source.
-    fn would_refuse(&self, connection: &Connection, source: (NetworkId, Address)) -> bool {
+    fn would_refuse(&self, connection: &Connection, sender: &Sender) -> bool {
         let has_backend = connection.selected.is_some_and(|handle| self.snapshot.backend(handle).is_some());
         let (Some(key), Some(limits), true) = (connection.key, &self.snapshot.admission.limits, has_backend)
         else {
             return false;
         };
-        let source = self.counted_source(limits, key, source);
-        let of_source = limits.per_source.zip(source);
-        of_source.is_some_and(|(limit, source)| self.admissions.is_exhausted(limit, source, self.now))
+        !sender.goes_on && self.is_exhausted(limits, self.counted_source(limits, key, sender))
     }
 }

@@ -8,7 +8,7 @@ use super::intake::Intake;
 use super::step::{Step, Way, known_in};
 use super::{Decision, Round, Tracking, Worker};
 use crate::address::Address;
-use crate::admission::{Admitted, Limits, PROTECTED_SECONDS};
+use crate::admission::{Admitted, Limits, PROTECTED_SECONDS, Sender};
 use crate::backend::BackendHandle;
 use crate::conntrack::{Entry, Inserted, Stage, Standing, TrackingKey};
 use crate::counters::ConntrackCounters;
@@ -67,8 +67,24 @@ impl Intake<'_> {
 
 impl<'s> Round<'s> {
     /// Selects a backend for a plain packet that has no entry, in the second loop.
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn open<F: Frame>(
+        &self,
+        step: &mut Step<'s>,
+        frame: &mut F,
+        decision: &mut Decision,
+        worker: &mut Worker<'_>,
+    ) {
+        if self.snapshot.admission.limits.is_none() {
+            self.open_as::<F, false>(step, frame, decision, worker);
+        } else {
+            self.open_as::<F, true>(step, frame, decision, worker);
+        }
+    }
+
+    /// Selects a backend, with limits or without: without them, it is as if there were none.
+    #[inline(never)]
+    fn open_as<F: Frame, const LIMITED: bool>(
         &self,
         step: &mut Step<'s>,
         frame: &mut F,
@@ -90,9 +106,9 @@ impl<'s> Round<'s> {
                 match self.protected(step.key, counters) {
                     Some(handle) => (Some(handle), Tracking::Hit),
                     None => {
-                        let source = || (service.network, plain_flow(step, frame.bytes()).src);
+                        let sender = || plain_sender(step, service.network, frame.bytes());
                         let target = service.eligible.at(step.target as usize);
-                        match self.enter(&opening, target, source, counters) {
+                        match self.enter::<LIMITED>(&opening, target, sender, counters) {
                             Ok(found) => found,
                             Err(Refused) => return refuse(step, frame.bytes(), decision),
                         }
@@ -110,8 +126,9 @@ impl<'s> Round<'s> {
                 let persists = service.policy.treatment_with_ports(flow.protocol).persists;
                 let stage = Stage::Unconfirmed;
                 let opening = Opening { rule: step.rule, key: step.key, persists, stage, restarts: false };
-                let source = || (service.network, flow.src);
-                match self.enter(&opening, self.snapshot.select(service, &flow), source, counters) {
+                let sender = || plain_sender(step, service.network, bytes);
+                let selected = self.snapshot.select(service, &flow);
+                match self.enter::<LIMITED>(&opening, selected, sender, counters) {
                     Ok(found) => found,
                     Err(Refused) => return refuse(step, frame.bytes(), decision),
                 }
@@ -172,12 +189,12 @@ impl<'s> Round<'s> {
     /// same slot, though the worker's limit is reached: left alone, the old one would mislead its packets.
     #[cold]
     #[inline(never)]
-    fn admit(&self, limits: &Limits, opening: &Opening, source: (NetworkId, Address)) -> Admitted {
-        let source = self.counted_source(limits, opening.key, source);
-        if let (Some(limit), Some(key)) = (limits.per_source, source)
-            && self.admissions.is_exhausted(limit, key, self.now)
-        {
-            return Admitted::Refused;
+    fn admit(&self, limits: &Limits, opening: &Opening, sender: &Sender) -> Admitted {
+        let source = self.counted_source(limits, opening.key, sender);
+        if self.is_exhausted(limits, source) {
+            // A connection that goes on has begun before: it may have lost its entry, as a backend has left or a router has
+            // moved it to this appliance.
+            return if sender.goes_on { Admitted::WithoutEntry } else { Admitted::Refused };
         }
         if let Some(limit) = limits.per_worker {
             match self.admissions.made.get().take(self.now, limit) {
@@ -190,6 +207,12 @@ impl<'s> Round<'s> {
         Admitted::WithEntry
     }
 
+    /// True if a source has begun as many connections in this second as it may.
+    pub(super) fn is_exhausted(&self, limits: &Limits, source: Option<SourceKey>) -> bool {
+        let of_source = limits.per_source.zip(source);
+        of_source.is_some_and(|(limit, source)| self.admissions.is_exhausted(limit, source, self.now))
+    }
+
     /// Entry of a connection, valid or not.
     #[cold]
     #[inline(never)]
@@ -197,32 +220,32 @@ impl<'s> Round<'s> {
         self.table.lookup(key).map(|found| found.entry())
     }
 
-    /// Source that a connection is counted for, where sources are limited. None for a SYN that comes again, of a connection that
-    /// has counted: its entry is half-open.
+    /// Source that a connection is counted for, where sources are limited. None for a retransmitted SYN: its connection has
+    /// counted, and its entry is half-open.
     pub(super) fn counted_source(
         &self,
         limits: &Limits,
         key: TrackingKey,
-        (network, source): (NetworkId, Address),
+        sender: &Sender,
     ) -> Option<SourceKey> {
         let limit = limits.per_source?;
-        let comes_again = self
+        let is_retransmission = self
             .entry(key)
             .is_some_and(|entry| self.snapshot.standing(&entry, self.now) == Standing::HalfOpen);
-        (!comes_again).then(|| self.hasher.source_key(network, limit.prefix_of(source)))
+        (!is_retransmission).then(|| self.hasher.source_key(sender.network, limit.prefix_of(sender.address)))
     }
 
     /// Makes an entry that keeps a connection on the backend that is `selected` for it; returns the backend that the
     /// packet goes to.
     ///
     /// # Errors
-    /// The packet is to be dropped: its `source`, an address in a network, has begun as many connections as it may.
+    /// The packet is to be dropped: its `sender` has begun as many connections as it may.
     #[inline(always)]
-    pub(super) fn enter(
+    pub(super) fn enter<const LIMITED: bool>(
         &self,
         opening: &Opening,
         selected: Option<BackendHandle>,
-        source: impl FnOnce() -> (NetworkId, Address),
+        sender: impl FnOnce() -> Sender,
         counters: &mut ConntrackCounters,
     ) -> Result<(Option<BackendHandle>, Tracking), Refused> {
         let Self { snapshot, table, number, now, .. } = *self;
@@ -230,8 +253,8 @@ impl<'s> Round<'s> {
         else {
             return Ok((selected, Tracking::Off));
         };
-        if let Some(limits) = &snapshot.admission.limits {
-            match self.admit(limits, opening, source()) {
+        if LIMITED && let Some(limits) = &snapshot.admission.limits {
+            match self.admit(limits, opening, &sender()) {
                 Admitted::WithEntry => {}
                 Admitted::WithoutEntry => {
                     counters.limited += 1;
@@ -256,11 +279,11 @@ impl<'s> Round<'s> {
             table.insert_counted(opening.key, entry, judge, census)
         };
         counters.count(&inserted);
+        if LIMITED && matches!(inserted, Inserted::Full | Inserted::Lost(_)) {
+            self.admissions.take_back(now);
+        }
         Ok(match inserted {
-            Inserted::Full => {
-                self.take_back();
-                (selected, Tracking::Off)
-            }
+            Inserted::Full => (selected, Tracking::Off),
             // Another worker was first. Its snapshot may be newer than ours, its backend unknown here yet.
             Inserted::Lost(winner) if snapshot.backend(winner.backend).is_some() => {
                 (Some(winner.backend), Tracking::Hit)
@@ -273,15 +296,6 @@ impl<'s> Round<'s> {
                 (selected, Tracking::New)
             }
         })
-    }
-
-    /// Takes a connection without room for its entry back, where connections are counted.
-    #[cold]
-    #[inline(never)]
-    fn take_back(&self) {
-        if self.snapshot.admission.limits.is_some() {
-            self.admissions.take_back(self.now);
-        }
     }
 }
 
@@ -301,4 +315,16 @@ fn plain_flow(step: &Step<'_>, frame: &[u8]) -> Flow {
     } else {
         known_in::<PlainIpv6>(frame, step).flow()
     }
+}
+
+/// Sender of a step's plain packet, which is in this frame.
+fn plain_sender(step: &Step<'_>, network: NetworkId, frame: &[u8]) -> Sender {
+    let (flow, opens) = if step.packet.form.is_ipv4() {
+        let plain = known_in::<PlainIpv4>(frame, step);
+        (plain.flow(), plain.opens())
+    } else {
+        let plain = known_in::<PlainIpv6>(frame, step);
+        (plain.flow(), plain.opens())
+    };
+    Sender { network, address: flow.src, goes_on: flow.protocol == protocol::TCP && !opens }
 }

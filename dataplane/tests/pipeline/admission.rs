@@ -213,7 +213,7 @@ fn of_prefixes(per_sec: u32, ipv4_prefix_length: u8, ipv6_prefix_length: u8) -> 
 fn a_source_that_has_begun_its_connections_of_a_second_is_dropped_alone() {
     for general in [false, true] {
         let mut world = World::new(of_source(3), general);
-        let mut sent: Vec<_> = [SYN, ACK, SYN, SYN, ACK]
+        let mut sent: Vec<_> = [SYN, ACK, SYN, SYN, SYN]
             .into_iter()
             .zip(1_024..)
             .map(|(flags, port)| world.verdict("192.0.2.7", port, flags))
@@ -226,6 +226,22 @@ fn a_source_that_has_begun_its_connections_of_a_second_is_dropped_alone() {
         assert_eq!(world.verdict("192.0.2.8", 1_027, SYN), Verdict::Forward, "others do too");
         world.now += 1;
         assert_eq!(world.verdict("192.0.2.7", 1_027, SYN), Verdict::Forward, "the next second");
+    }
+}
+
+#[test]
+fn a_connection_that_has_begun_before_is_forwarded_without_an_entry_when_its_source_is_at_its_limit() {
+    for general in [false, true] {
+        let mut world = World::new(of_source(1), general);
+        assert_eq!(world.verdict("192.0.2.7", 1_024, ACK), Verdict::Forward, "it counts");
+        assert_eq!(world.verdict("192.0.2.7", 1_025, SYN), REFUSED);
+        for flags in [ACK, ACK, FIN | ACK] {
+            assert_eq!(world.verdict("192.0.2.7", 1_026, flags), Verdict::Forward, "{flags}");
+        }
+        assert_eq!((world.table.occupancy(), world.counters().limited), (1, 3));
+        world.now += 1;
+        assert_eq!(world.verdict("192.0.2.7", 1_026, ACK), Verdict::Forward);
+        assert_eq!(world.table.occupancy(), 2, "the next second has room for it");
     }
 }
 
@@ -249,7 +265,7 @@ fn a_source_is_a_prefix_of_its_family() {
 }
 
 #[test]
-fn a_syn_that_comes_again_counts_once_and_one_that_starts_anew_counts_again() {
+fn a_retransmitted_syn_counts_once_and_one_that_starts_anew_counts_again() {
     for general in [false, true] {
         let mut world = World::new(of_source(2), general);
         let mut send = |port, flags, later: u32| {
