@@ -94,6 +94,11 @@ pub(crate) const fn dropped(reason: DropReason) -> Sentences {
             "The access list of the packet's forwarding rule denies its source.",
             "`guideway explain` shows the prefix; take it off `[[access_list]]` if the client is to be served.",
         ),
+        DropReason::SourceRateLimited => (
+            "The source began as many connections at its worker in the second as `new_connections_per_source_per_sec` has room for.",
+            "Nothing to do for a flood. Raise the limit, or lengthen the prefixes that are one source, if many clients share \
+             an address.",
+        ),
         DropReason::NoNetwork => (
             "The frame's VLAN, or its want of a tag, is that of no network on the port that it came by.",
             "Take the VLANs that are no network's off the switch port, or add a `[[network]]` for the VLAN.",

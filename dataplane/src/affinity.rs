@@ -2,10 +2,11 @@
 
 use std::hash::{BuildHasher, Hasher};
 
-use crate::address::Address;
+use crate::address::{Address, Prefix};
 use crate::conntrack::TrackingKey;
 use crate::flow::{Flow, Fragment};
 use crate::ingress::NetworkId;
+use crate::source_meter::SourceKey;
 use crate::wire::protocol;
 
 /// Side of the network that a forwarding rule and its backend service face.
@@ -334,6 +335,14 @@ impl TrackingHasher {
         let network_and_protocol = u64::from(network.0) << 8 | u64::from(flow.protocol);
         hasher.write_u64(network_and_protocol << 32 | u64::from(identification));
         DatagramKey(hasher.finish())
+    }
+
+    /// Key of a source prefix in a network.
+    pub fn source_key(&self, network: NetworkId, source: Prefix) -> SourceKey {
+        let mut hasher = self.0.build_hasher();
+        hasher.write_u128(source.network().0);
+        hasher.write_u64(u64::from(network.0) << 8 | u64::from(source.bits()));
+        SourceKey(hasher.finish())
     }
 }
 

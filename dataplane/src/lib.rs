@@ -11,7 +11,7 @@
 //! 3. The service's [`affinity`] says which parts of the flow name its connection and which choose its backend.
 //! 4. [`conntrack`] knows the connection's [`backend`], or its selection hash, keyed by the fleet's [`seed`], falls on a
 //!    slot of the lookup table ([`maglev`]).
-//!    [`admission`] may say that none is made.
+//!    [`admission`] may say that none is made, or that a source has begun too many connections ([`source_meter`]).
 //!    A later fragment goes where the first of its datagram went ([`first_fragments`]).
 //! 5. [`delivery`] turns the frame into the one that the backend gets, and [`egress`] says by which port it leaves.
 //! 6. A [`verdict`] says what became of it; [`counters`] count each packet once, [`traffic_counters`] those of each rule
@@ -42,6 +42,7 @@ mod prefetch;
 mod primitive;
 pub mod seed;
 pub mod snapshot;
+pub mod source_meter;
 pub mod subsets;
 pub mod time;
 pub mod traffic_counters;

@@ -24,10 +24,9 @@ mod plain;
 mod step;
 mod too_long;
 
-use std::cell::Cell;
 use std::num::NonZeroU16;
 
-use crate::admission::Admitted;
+use crate::admission::Admissions;
 use crate::affinity::TrackingHasher;
 use crate::backend::BackendHandle;
 use crate::conntrack::ConntrackTable;
@@ -128,8 +127,8 @@ pub struct Pipeline {
     counters: Counters,
     budgets: ErrorBudgets,
     first_fragments: FirstFragments,
-    /// Entries made in the latest second, where they are limited.
-    admitted: Cell<Admitted>,
+    /// Connections that were admitted in the latest second, where they are limited.
+    admissions: Admissions,
     /// Packets of a burst that are not of the plain way alone; kept, so that each is written once, where it stays.
     candidates: Box<[Candidate; BURST]>,
 }
@@ -150,8 +149,8 @@ struct Round<'a> {
     backends: PlainBackends<'a>,
     /// Number of the worker.
     number: usize,
-    /// Entries that the worker has made in the latest second, where they are limited.
-    admitted: &'a Cell<Admitted>,
+    /// Connections that the worker has admitted in the latest second, where they are limited.
+    admissions: &'a Admissions,
     now: Tick,
 }
 
@@ -166,7 +165,7 @@ impl Pipeline {
             counters: Counters::default(),
             budgets: ErrorBudgets::default(),
             first_fragments: FirstFragments::new(),
-            admitted: Cell::default(),
+            admissions: Admissions::default(),
             candidates: Box::new([Candidate::NONE; BURST]),
         }
     }
@@ -204,11 +203,19 @@ impl Pipeline {
         table: &ConntrackTable,
     ) {
         assert!(frames.len() <= BURST && frames.len() == decisions.len());
-        let Self { hasher, number, general_alone, counters, budgets, first_fragments, admitted, candidates } =
-            self;
+        let Self {
+            hasher,
+            number,
+            general_alone,
+            counters,
+            budgets,
+            first_fragments,
+            admissions,
+            candidates,
+        } = self;
         let mut steps = [Step::NONE; BURST];
         let backends = snapshot.backends.plain();
-        let round = Round { snapshot, table, hasher, backends, number: *number, admitted, now };
+        let round = Round { snapshot, table, hasher, backends, number: *number, admissions, now };
         let mut worker = Worker { counters, budgets, first_fragments };
         match snapshot.networks.of_port(port) {
             OfPort::One(network) if !*general_alone => {

@@ -68,6 +68,8 @@ reasons! {
         OwnSource = "own_source",
         /// The access list of the packet's forwarding rule denies its source.
         AccessDenied = "access_denied",
+        /// The source has begun as many connections at this worker in this second as it may.
+        SourceRateLimited = "source_rate_limited",
         /// A packet for a forwarding rule came in a broadcast or multicast frame.
         LinkLayerGroup = "link_layer_group",
         /// The TTL or hop limit ends here.

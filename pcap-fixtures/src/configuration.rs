@@ -19,6 +19,8 @@ pub const GATEWAY_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0xfe];
 #[derive(Clone, Debug, Default)]
 pub struct Configuration {
     network: Vec<String>,
+    /// Lines of the `[conntrack]` table.
+    conntrack: Vec<String>,
     pub(crate) own_mac: Option<[u8; 6]>,
     /// Prefixes that tunnels take their sources from, at most one of each family.
     pub(crate) tunnel_sources: Vec<(IpAddr, u8)>,
@@ -85,6 +87,12 @@ impl Configuration {
     /// Adds lines to the `[network]` table.
     pub fn network(mut self, lines: &str) -> Self {
         self.network.push(lines.to_owned());
+        self
+    }
+
+    /// Adds lines to the `[conntrack]` table.
+    pub fn conntrack(mut self, lines: &str) -> Self {
+        self.conntrack.push(lines.to_owned());
         self
     }
 
@@ -226,6 +234,7 @@ impl Configuration {
             self.write_network(&mut text);
         }
         text.push_str("\n[conntrack]\nmax_entries = 1024\n");
+        self.conntrack.iter().for_each(|lines| text.push_str(&ended(lines)));
         for service in &self.services {
             service.write(&mut text);
         }

@@ -1,6 +1,7 @@
 //! Lists all fixtures, a file for each family of claims.
 
 mod access_lists;
+mod admission;
 mod affinity;
 mod delivery;
 mod draining;
@@ -33,6 +34,7 @@ pub fn fixtures() -> Vec<Fixture> {
         prefixes::fixtures(),
         routes::fixtures(),
         access_lists::fixtures(),
+        admission::fixtures(),
         affinity::fixtures(),
         subsets::fixtures(),
         tracking::fixtures(),

@@ -213,6 +213,7 @@ impl Config {
 
         let fleet = Fleet::parse(&file.fleet, sources, &mut remarks, report);
         let metrics = Metrics::parse(&file.metrics, sources, &mut remarks, report);
+        let conntrack = Conntrack::parse(&file.conntrack, report);
 
         checks::check(&scope, &rules, &announcements, report);
 
@@ -223,7 +224,7 @@ impl Config {
             metrics: metrics?,
             networks: all(networks)?.into_iter().map(Arc::new).collect(),
             fleet: fleet?,
-            conntrack: Conntrack::parse(&file.conntrack)?,
+            conntrack: conntrack?,
             rules: all(rules)?,
             services: all(services)?,
             groups: all(groups)?,

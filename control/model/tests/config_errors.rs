@@ -164,6 +164,16 @@ fn tables_and_keys() {
         ("an unknown table is named", "[conntrack]", "[contrack]"),
         ("an unknown key is named", "max_entries", "max_entires"),
         ("the keys of a table are listed where none is close", "max_entries", "purple"),
+        (
+            "prefixes of sources are those of a limit",
+            "max_entries = 1024",
+            "max_entries = 1024\nsource_ipv4_prefix_length = 24\nsource_ipv6_prefix_length = 56"
+        ),
+        (
+            "no source is shorter than a bit",
+            "max_entries = 1024",
+            "max_entries = 1024\nnew_connections_per_source_per_sec = 9\nsource_ipv4_prefix_length = 0"
+        ),
         ("a key of Google Cloud is named in its own case", "max_entries", "maxEntries"),
         ("a key of Google Cloud alone is left out", "name = \"alive\"", "name = \"alive\"\nselfLink = \"x\""),
         ("a description is text", "name = \"alive\"", "name = \"alive\"\ndescription = 5"),

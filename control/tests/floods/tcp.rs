@@ -3,10 +3,10 @@
 use pcap_fixtures::packet::Packet;
 use pcap_fixtures::packet::tcp::{ACK, FIN, PSH, RST, SYN};
 
-use crate::besieged::{FLOOD_MS, FRAMES_A_MS, flooded};
+use crate::besieged::{CONFIG, FLOOD_MS, FRAMES_A_MS, flooded, flooded_with};
 use crate::document::assert_row;
 use crate::lan::VIP;
-use crate::sources::{Frames, by_turns, spread};
+use crate::sources::{Frames, by_router, by_turns, spread};
 
 /// Segments with these flags, each of a client of its own, over both families by turns.
 fn segments(port: u16, flags: u8) -> Frames {
@@ -123,5 +123,35 @@ fn a_flood_of_segments_for_the_appliance_itself_from_many_senders() {
         "segments for the appliance's own addresses, from 1,024 MAC addresses",
         &toll,
         ("tcp", "a_flood_of_segments_for_the_appliance_itself_from_many_senders"),
+    );
+}
+
+/// SYNs of 32 sources, half of each family, each from another port.
+fn syns_of_few_sources() -> Frames {
+    let of = |client: &str, vip: &str, host_at: usize, port_at: usize| -> Frames {
+        let template = by_router(&Packet::between(client, vip).tcp(40_000, 80, SYN));
+        Box::new(move |number| {
+            let mut frame = template.clone();
+            // Of one source in IPv6 are all addresses of a /64.
+            frame[host_at] = number as u8 % 16;
+            frame[port_at..port_at + 2].copy_from_slice(&(1_024 + (number / 16) as u16).to_be_bytes());
+            frame
+        })
+    };
+    by_turns(vec![of("100.0.0.0", VIP[0], 29, 34), of("2001:db8:f::", VIP[1], 29, 54)])
+}
+
+#[test]
+fn a_flood_of_syns_of_few_sources_that_are_limited() {
+    let limit = "max_entries = 2_048\nnew_connections_per_source_per_sec = 4";
+    let config = CONFIG.replacen("max_entries = 2_048", limit, 1);
+    let toll = flooded_with(&config, &syns_of_few_sources());
+    // Two seconds have begun.
+    let (before, during) = (&toll.before.pipeline, &toll.during.pipeline);
+    assert_eq!(during.conntrack.inserts - before.conntrack.inserts, 32 * 4 * 2);
+    assert_row(
+        "SYNs of 32 sources, each of which may begin 4 connections in a second",
+        &toll,
+        ("tcp", "a_flood_of_syns_of_few_sources_that_are_limited"),
     );
 }

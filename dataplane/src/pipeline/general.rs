@@ -1,9 +1,10 @@
 //! The way of any packet: parsed in full, looked up with its client, tracked, selected for and delivered by every rule.
 
 use super::intake::Intake;
-use super::opening::Opening;
+use super::opening::{Opening, Refused};
 use super::{Decision, Round, Tracking, Worker};
 use crate::address::Address;
+use crate::admission::Sender;
 use crate::affinity::{DatagramKey, TrackingHasher, Tuple};
 use crate::backend::BackendHandle;
 use crate::conntrack::{Found, Stage, TrackingKey};
@@ -16,7 +17,7 @@ use crate::ingress::NetworkId;
 use crate::packet::Packet;
 use crate::snapshot::Backend;
 use crate::verdict::{DropReason, PassReason, Verdict};
-use crate::wire::ethernet;
+use crate::wire::{ethernet, protocol};
 
 /// A packet that belongs to a service, between the loops.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +65,13 @@ impl Candidate {
         // An ICMP error has the flow of the packet that it quotes.
         let is_first = self.packet.flow.fragment == Fragment::First && !self.quoted;
         if is_first { datagram_of(self, frame, hasher) } else { None }
+    }
+
+    /// Sender of the packet, which came in this network.
+    pub(super) fn sender(&self, network: NetworkId) -> Sender {
+        let flow = &self.packet.flow;
+        let goes_on = flow.protocol == protocol::TCP && !self.packet.opens();
+        Sender { network, address: flow.src, goes_on }
     }
 
     /// Stage of the connection whose first packet this is; `one` says that the entry holds no other connections, which
@@ -312,7 +320,28 @@ impl Round<'_> {
             stage: candidate.first_stage(treatment.restarts),
             restarts: candidate.packet.opens() && treatment.restarts,
         };
-        self.enter(&opening, selected, counters)
+        if self.snapshot.admission.limits.is_some() {
+            return self.enter_limited(&opening, selected, &candidate.sender(service.network), counters);
+        }
+        let sender = || candidate.sender(service.network);
+        // Refused is nobody where there are no limits.
+        self.enter::<false>(&opening, selected, sender, counters).unwrap_or((selected, Tracking::Off))
+    }
+
+    /// Makes an entry as limits let it.
+    #[cold]
+    #[inline(never)]
+    fn enter_limited(
+        &self,
+        opening: &Opening,
+        selected: Option<BackendHandle>,
+        sender: &Sender,
+        counters: &mut ConntrackCounters,
+    ) -> (Option<BackendHandle>, Tracking) {
+        self.enter::<true>(opening, selected, || *sender, counters).unwrap_or_else(|Refused| {
+            self.admissions.refuse();
+            (None, Tracking::Off)
+        })
     }
 
     /// Turns the frame into the one that its backend gets, or drops it.

@@ -5,6 +5,7 @@
 
 use super::general::{Apart, Candidate, datagram_of, unforwardable};
 use super::{Decision, Pipeline, Round, Tracking};
+use crate::admission::Sender;
 use crate::backend::BackendHandle;
 use crate::conntrack::{ConntrackTable, Entry, TrackingKey};
 use crate::counters::{ConntrackCounters, Counters};
@@ -79,6 +80,8 @@ pub struct Connection {
     pub fault: Option<EntryFault>,
     /// Backend that the selection hash chooses.
     pub selected: Option<BackendHandle>,
+    /// True if the packet is dropped, as its source has begun as many connections in this second as one may.
+    pub is_refused: bool,
     /// Entry of the connection after the decision, where a look was [taken again](Look::take_again).
     pub entry_after: Option<Entry>,
 }
@@ -95,6 +98,9 @@ impl Look {
         let connection = self.connection.as_ref()?;
         if let Some(entry) = connection.valid_entry() {
             return Some((Some(entry.backend), Tracking::Hit));
+        }
+        if connection.is_refused {
+            return Some((None, Tracking::Off));
         }
         let makes_entry = connection.key.is_some() && self.quoted.is_none() && connection.selected.is_some();
         Some((connection.selected, if makes_entry { Tracking::New } else { Tracking::Off }))
@@ -128,9 +134,9 @@ impl Pipeline {
         snapshot: &Snapshot,
         table: &ConntrackTable,
     ) -> Look {
-        let Self { hasher, admitted, .. } = self;
+        let Self { hasher, admissions, .. } = self;
         let backends = snapshot.backends.plain();
-        let round = Round { snapshot, table, hasher, backends, number: NOBODY, admitted, now };
+        let round = Round { snapshot, table, hasher, backends, number: NOBODY, admissions, now };
         let mut look = Look {
             generation: snapshot.generation,
             now,
@@ -199,14 +205,28 @@ impl Round<'_> {
         let entry = key.and_then(|key| self.table.lookup(key)).map(|found| found.entry());
         let opens = candidate.tracked && candidate.packet.opens() && self.is_one_connection(candidate);
         let is_protected = || self.protected(candidate.key, &mut ConntrackCounters::default()).is_some();
-        Connection {
+        let mut connection = Connection {
             hashed,
             key,
             restarts: opens && !is_protected(),
             entry,
             fault: entry.and_then(|entry| self.snapshot.entry_fault(&entry, self.now)),
             selected: self.snapshot.select(service, &hashed),
+            is_refused: false,
             entry_after: None,
-        }
+        };
+        let begins = !candidate.quoted && connection.valid_entry().is_none();
+        connection.is_refused = begins && self.would_refuse(&connection, &candidate.sender(service.network));
+        connection
+    }
+
+    /// True if a connection that would begin now is one too many of its source.
+    fn would_refuse(&self, connection: &Connection, sender: &Sender) -> bool {
+        let has_backend = connection.selected.is_some_and(|handle| self.snapshot.backend(handle).is_some());
+        let (Some(key), Some(limits), true) = (connection.key, &self.snapshot.admission.limits, has_backend)
+        else {
+            return false;
+        };
+        !sender.goes_on && self.is_exhausted(limits, self.counted_source(limits, key, sender))
     }
 }

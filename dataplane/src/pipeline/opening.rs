@@ -8,13 +8,16 @@ use super::intake::Intake;
 use super::step::{Step, Way, known_in};
 use super::{Decision, Round, Tracking, Worker};
 use crate::address::Address;
-use crate::admission::PROTECTED_SECONDS;
+use crate::admission::{Admitted, Limits, PROTECTED_SECONDS, Sender};
 use crate::backend::BackendHandle;
-use crate::conntrack::{Entry, Inserted, Stage, TrackingKey};
+use crate::conntrack::{Entry, Inserted, Stage, Standing, TrackingKey};
 use crate::counters::ConntrackCounters;
+use crate::flow::Flow;
 use crate::forwarding_rule::{PlainRule, RuleId};
 use crate::frame::Frame;
+use crate::ingress::NetworkId;
 use crate::packet::{Plain, PlainIpv4, PlainIpv6};
+use crate::source_meter::SourceKey;
 use crate::traffic_counters::WorkerTrafficCounters;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::protocol;
@@ -31,6 +34,9 @@ pub(super) struct Opening {
     /// True if the packet starts the connection anew, whatever entry there is.
     pub(super) restarts: bool,
 }
+
+/// Refusal of a packet whose source has begun as many connections as it may.
+pub(super) struct Refused;
 
 impl Intake<'_> {
     /// Takes in a plain packet of which it is known that its hash selects, in the first loop. None if it is another.
@@ -61,8 +67,24 @@ impl Intake<'_> {
 
 impl<'s> Round<'s> {
     /// Selects a backend for a plain packet that has no entry, in the second loop.
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn open<F: Frame>(
+        &self,
+        step: &mut Step<'s>,
+        frame: &mut F,
+        decision: &mut Decision,
+        worker: &mut Worker<'_>,
+    ) {
+        if self.snapshot.admission.limits.is_none() {
+            self.open_as::<F, false>(step, frame, decision, worker);
+        } else {
+            self.open_as::<F, true>(step, frame, decision, worker);
+        }
+    }
+
+    /// Selects a backend, with limits or without: without them, it is as if there were none.
+    #[inline(never)]
+    fn open_as<F: Frame, const LIMITED: bool>(
         &self,
         step: &mut Step<'s>,
         frame: &mut F,
@@ -83,16 +105,19 @@ impl<'s> Round<'s> {
                 let opening = Opening { rule: step.rule, key: step.key, persists, stage, restarts: true };
                 match self.protected(step.key, counters) {
                     Some(handle) => (Some(handle), Tracking::Hit),
-                    None => self.enter(&opening, service.eligible.at(step.target as usize), counters),
+                    None => {
+                        let sender = || plain_sender(step, service.network, frame.bytes());
+                        let target = service.eligible.at(step.target as usize);
+                        match self.enter::<LIMITED>(&opening, target, sender, counters) {
+                            Ok(found) => found,
+                            Err(Refused) => return refuse(step, frame.bytes(), decision),
+                        }
+                    }
                 }
             }
             _ => {
                 let bytes = frame.bytes();
-                let flow = if step.packet.form.is_ipv4() {
-                    known_in::<PlainIpv4>(bytes, step).flow()
-                } else {
-                    known_in::<PlainIpv6>(bytes, step).flow()
-                };
+                let flow = plain_flow(step, bytes);
                 if let Some(reason) = self.unforwardable_source(step, flow.src) {
                     *decision = Decision::pending(step.rule, step.service, bytes);
                     decision.verdict = Verdict::Drop(reason);
@@ -101,7 +126,12 @@ impl<'s> Round<'s> {
                 let persists = service.policy.treatment_with_ports(flow.protocol).persists;
                 let stage = Stage::Unconfirmed;
                 let opening = Opening { rule: step.rule, key: step.key, persists, stage, restarts: false };
-                self.enter(&opening, self.snapshot.select(service, &flow), counters)
+                let sender = || plain_sender(step, service.network, bytes);
+                let selected = self.snapshot.select(service, &flow);
+                match self.enter::<LIMITED>(&opening, selected, sender, counters) {
+                    Ok(found) => found,
+                    Err(Refused) => return refuse(step, frame.bytes(), decision),
+                }
             }
         };
         if let Some(handle) = selected
@@ -155,36 +185,83 @@ impl<'s> Round<'s> {
         Some(entry.backend)
     }
 
-    /// True if the connection gets no entry, as so many have begun in this second. One that has an entry gets its next one in
-    /// the same slot: left alone, the old one would mislead its packets.
+    /// Admission of a connection that begins, by limits that there are. A connection that has an entry gets its next one in the
+    /// same slot, though the worker's limit is reached: left alone, the old one would mislead its packets.
     #[cold]
     #[inline(never)]
-    fn is_limited(&self, key: TrackingKey) -> bool {
-        let Some(limit) = self.snapshot.admission.new_connections_per_sec else { return false };
-        match self.admitted.get().take(self.now, limit) {
-            Some(after) => self.admitted.set(after),
-            None => return self.table.lookup(key).is_none(),
+    fn admit(&self, limits: &Limits, opening: &Opening, sender: &Sender) -> Admitted {
+        let source = self.counted_source(limits, opening.key, sender);
+        if self.is_exhausted(limits, source) {
+            // A connection that goes on has begun before: it may have lost its entry, as a backend has left or a router has
+            // moved it to this appliance.
+            return if sender.goes_on { Admitted::WithoutEntry } else { Admitted::Refused };
         }
-        false
+        if let Some(limit) = limits.per_worker {
+            match self.admissions.made.get().take(self.now, limit) {
+                Some(after) => self.admissions.made.set(after),
+                None if self.entry(opening.key).is_none() => return Admitted::WithoutEntry,
+                None => {}
+            }
+        }
+        self.admissions.count(source, self.now);
+        Admitted::WithEntry
+    }
+
+    /// True if a source has begun as many connections in this second as it may.
+    pub(super) fn is_exhausted(&self, limits: &Limits, source: Option<SourceKey>) -> bool {
+        let of_source = limits.per_source.zip(source);
+        of_source.is_some_and(|(limit, source)| self.admissions.is_exhausted(limit, source, self.now))
+    }
+
+    /// Entry of a connection, valid or not.
+    #[cold]
+    #[inline(never)]
+    fn entry(&self, key: TrackingKey) -> Option<Entry> {
+        self.table.lookup(key).map(|found| found.entry())
+    }
+
+    /// Source that a connection is counted for, where sources are limited. None for a retransmitted SYN: its connection has
+    /// counted, and its entry is half-open.
+    pub(super) fn counted_source(
+        &self,
+        limits: &Limits,
+        key: TrackingKey,
+        sender: &Sender,
+    ) -> Option<SourceKey> {
+        let limit = limits.per_source?;
+        let is_retransmission = self
+            .entry(key)
+            .is_some_and(|entry| self.snapshot.standing(&entry, self.now) == Standing::HalfOpen);
+        (!is_retransmission).then(|| self.hasher.source_key(sender.network, limit.prefix_of(sender.address)))
     }
 
     /// Makes an entry that keeps a connection on the backend that is `selected` for it; returns the backend that the
     /// packet goes to.
+    ///
+    /// # Errors
+    /// The packet is to be dropped: its `sender` has begun as many connections as it may.
     #[inline(always)]
-    pub(super) fn enter(
+    pub(super) fn enter<const LIMITED: bool>(
         &self,
         opening: &Opening,
         selected: Option<BackendHandle>,
+        sender: impl FnOnce() -> Sender,
         counters: &mut ConntrackCounters,
-    ) -> (Option<BackendHandle>, Tracking) {
+    ) -> Result<(Option<BackendHandle>, Tracking), Refused> {
         let Self { snapshot, table, number, now, .. } = *self;
         let Some((handle, backend)) = selected.and_then(|handle| Some((handle, snapshot.backend(handle)?)))
         else {
-            return (selected, Tracking::Off);
+            return Ok((selected, Tracking::Off));
         };
-        if snapshot.admission.new_connections_per_sec.is_some() && self.is_limited(opening.key) {
-            counters.limited += 1;
-            return (selected, Tracking::Off);
+        if LIMITED && let Some(limits) = &snapshot.admission.limits {
+            match self.admit(limits, opening, &sender()) {
+                Admitted::WithEntry => {}
+                Admitted::WithoutEntry => {
+                    counters.limited += 1;
+                    return Ok((selected, Tracking::Off));
+                }
+                Admitted::Refused => return Err(Refused),
+            }
         }
         let entry = Entry {
             backend: handle,
@@ -202,7 +279,10 @@ impl<'s> Round<'s> {
             table.insert_counted(opening.key, entry, judge, census)
         };
         counters.count(&inserted);
-        match inserted {
+        if LIMITED && matches!(inserted, Inserted::Full | Inserted::Lost(_)) {
+            self.admissions.take_back(now);
+        }
+        Ok(match inserted {
             Inserted::Full => (selected, Tracking::Off),
             // Another worker was first. Its snapshot may be newer than ours, its backend unknown here yet.
             Inserted::Lost(winner) if snapshot.backend(winner.backend).is_some() => {
@@ -215,6 +295,36 @@ impl<'s> Round<'s> {
                 }
                 (selected, Tracking::New)
             }
-        }
+        })
     }
+}
+
+/// Decides a plain packet whose source has begun as many connections as it may.
+#[cold]
+#[inline(never)]
+fn refuse(step: &Step<'_>, frame: &[u8], decision: &mut Decision) {
+    *decision = Decision::pending(step.rule, step.service, frame);
+    decision.verdict = Verdict::Drop(DropReason::SourceRateLimited);
+}
+
+/// Flow of a step's plain packet, which is in this frame.
+#[inline(always)]
+fn plain_flow(step: &Step<'_>, frame: &[u8]) -> Flow {
+    if step.packet.form.is_ipv4() {
+        known_in::<PlainIpv4>(frame, step).flow()
+    } else {
+        known_in::<PlainIpv6>(frame, step).flow()
+    }
+}
+
+/// Sender of a step's plain packet, which is in this frame.
+fn plain_sender(step: &Step<'_>, network: NetworkId, frame: &[u8]) -> Sender {
+    let (flow, opens) = if step.packet.form.is_ipv4() {
+        let plain = known_in::<PlainIpv4>(frame, step);
+        (plain.flow(), plain.opens())
+    } else {
+        let plain = known_in::<PlainIpv6>(frame, step);
+        (plain.flow(), plain.opens())
+    };
+    Sender { network, address: flow.src, goes_on: flow.protocol == protocol::TCP && !opens }
 }

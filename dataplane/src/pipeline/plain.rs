@@ -399,6 +399,9 @@ impl<'s> Round<'s> {
         }
         let Some(backend) = decision.backend.and_then(|handle| self.snapshot.backend(handle)) else {
             decision.verdict = Verdict::Drop(DropReason::NoEligibleBackend);
+            if self.snapshot.admission.limits.is_some() && self.admissions.has_refused() {
+                decision.verdict = Verdict::Drop(DropReason::SourceRateLimited);
+            }
             return;
         };
         if step.way != Way::General

@@ -128,7 +128,7 @@ impl Appliance {
 }
 
 /// Fails where a look came to another end, rule, backend or way to it than the decision did.
-fn assert_foreseen(look: &Look, decision: &Decision) {
+pub(crate) fn assert_foreseen(look: &Look, decision: &Decision) {
     let rule = look.rule.map(|found| (found.rule, found.service));
     assert_eq!(rule, decision.rule, "{look:?}");
     match look.outcome() {

@@ -154,12 +154,13 @@ fn process(appliance: &mut Appliance, frame: &[u8], headroom: usize) -> (Decisio
 }
 
 /// Reasons that have a test of their own, outside the table.
-const BY_THEMSELVES: [DropReason; 5] = [
+const BY_THEMSELVES: [DropReason; 6] = [
     DropReason::NoHeadroom,
     DropReason::MalformedEthernet,
     DropReason::NextHopUnresolved,
     DropReason::NoNetwork,
     DropReason::AccessDenied,
+    DropReason::SourceRateLimited,
 ];
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use guideway_dataplane::access_list::{AccessList, AccessListId};
 use guideway_dataplane::address::{Address, Prefix};
-use guideway_dataplane::admission::Admission;
+use guideway_dataplane::admission::{Admission, Limits, SourceLimit};
 use guideway_dataplane::affinity::{
     AffinityPolicy, LoadBalancingScheme, PersistenceOnUnhealthy, SessionAffinity, TrackingHasher,
     TrackingMode,
@@ -191,13 +191,18 @@ fn fill(builder: &mut SnapshotBuilder, services: Range<usize>) {
         .icmp_errors_per_sec(3);
 }
 
-/// Settings of admission: none, each alone, and both.
+/// Settings of admission: none, each alone, and all.
 fn admission() -> impl Strategy<Value = Admission> {
-    let limit = prop::option::of((1..6u32).prop_map(|limit| NonZeroU32::new(limit).expect("not zero")));
-    (any::<bool>(), limit).prop_map(|(protect_established, new_connections_per_sec)| Admission {
-        protect_established,
-        new_connections_per_sec,
-    })
+    let limit = || prop::option::of((1..6u32).prop_map(|limit| NonZeroU32::new(limit).expect("not zero")));
+    // Of prefixes that hold one client, some, or all.
+    let lengths = (select(vec![32u8, 30, 8]), select(vec![128u8, 125, 48]));
+    (any::<bool>(), limit(), limit(), lengths).prop_map(
+        |(protect_established, per_worker, per_source, (ipv4_prefix_length, ipv6_prefix_length))| {
+            let per_source =
+                per_source.map(|per_sec| SourceLimit { per_sec, ipv4_prefix_length, ipv6_prefix_length });
+            Admission { protect_established, limits: Limits::new(per_worker, per_source) }
+        },
+    )
 }
 
 fn snapshot(fates: &[Fate], of_two: bool, admission: Admission) -> Snapshot {

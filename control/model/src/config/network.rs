@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use guideway_dataplane::admission::Admission;
+use guideway_dataplane::admission::{Admission, Limits, SourceLimit};
 use guideway_dataplane::ingress::NetworkId;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -247,14 +247,41 @@ impl Fleet {
 }
 
 impl Conntrack {
-    pub(super) fn parse(file: &Option<Field<ConntrackFile>>) -> Option<Self> {
+    pub(super) fn parse(file: &Option<Field<ConntrackFile>>, report: &mut Report) -> Option<Self> {
         let file = file.value_or_default()?;
-        let new_connections_per_sec = match &file.new_connections_per_sec {
-            Some(limit) => NonZeroU32::new(limit.copied()?.0),
+        let limits = match &file.new_connections_per_sec {
+            Some(limit) => Some(NonZeroU32::new(limit.copied()?.0)),
             None => None,
         };
-        let admission =
-            Admission { protect_established: file.protect_established()?, new_connections_per_sec };
+        let admission = Admission {
+            protect_established: file.protect_established()?,
+            limits: Limits::new(limits.flatten(), source_limit(&file, report)?),
+        };
         Some(Self { max_entries: file.max_entries()?.0, admission })
     }
+}
+
+/// Limit on the connections of a source, if there is one; none at all where its keys are wrong.
+fn source_limit(file: &ConntrackFile, report: &mut Report) -> Option<Option<SourceLimit>> {
+    let Some(limit) = &file.new_connections_per_source_per_sec else {
+        let lengths = [
+            ("source_ipv4_prefix_length", file.source_ipv4_prefix_length.as_ref().map(Field::span)),
+            ("source_ipv6_prefix_length", file.source_ipv6_prefix_length.as_ref().map(Field::span)),
+        ];
+        let lengths = lengths.into_iter().filter_map(|(key, span)| Some((key, span?)));
+        let mut is_right = true;
+        for (key, span) in lengths {
+            is_right = false;
+            let message = format!("`{key}` without `new_connections_per_source_per_sec`");
+            let help =
+                "set the limit beside it, or leave the length out: without a limit no source is counted";
+            report.error(span, message, help);
+        }
+        return is_right.then_some(None);
+    };
+    Some(Some(SourceLimit {
+        per_sec: NonZeroU32::new(limit.copied()?.0)?,
+        ipv4_prefix_length: file.source_ipv4_prefix_length()?.0 as u8,
+        ipv6_prefix_length: file.source_ipv6_prefix_length()?.0 as u8,
+    }))
 }

@@ -167,11 +167,14 @@ pub(super) fn consequence(passage: &Passage<'_>, known: Knowledge<'_>) -> Option
         Tracking::Off if passage.look.quoted.is_some() => {
             "no entry was made: an ICMP error makes none".to_owned()
         }
+        Tracking::Off if decision.verdict == Verdict::Drop(DropReason::SourceRateLimited) => {
+            "no entry was made: its source has begun as many connections at this worker in this second as it may".to_owned()
+        }
         Tracking::Off if decision.verdict == Verdict::Drop(DropReason::NoEligibleBackend) => {
             "no entry was made: there is no backend for it".to_owned()
         }
         Tracking::Off => {
-            "no entry was made: its slots in the table are full, and packets go by their hash".to_owned()
+            "no entry was made: its slots in the table are full, or a limit was reached, and packets go by their hash".to_owned()
         }
     })
 }

@@ -295,7 +295,7 @@ fn conntrack(families: &mut Families<'_>, stats: &Stats) -> fmt::Result {
     )?;
     families.counters(
         "conntrack_limited_packets_total",
-        "Packets forwarded by their hash alone, as their second had new_connections_per_sec.",
+        "Packets forwarded by their hash alone, as a limit of new connections was reached.",
         counted(|w| w.conntrack.limited),
     )?;
     families.counters(

@@ -292,7 +292,7 @@ pub struct ConntrackCounts {
     pub evicted_unconfirmed: u64,
     /// Packets forwarded by their hash alone, for want of room for an entry.
     pub full: u64,
-    /// Packets forwarded by their hash alone, as their second had `new_connections_per_sec`.
+    /// Packets forwarded by their hash alone, as a limit of new connections was reached.
     #[serde(default)]
     pub limited: u64,
     /// SYNs on established connections that went to the connection's backend, by `protect_established`.

@@ -235,6 +235,13 @@ tables! {
         /// Limit on the conntrack entries that each worker makes in a second: packets of further connections are forwarded by
         /// their hash, without an entry. Without it there is no limit.
         new_connections_per_sec: Option<Field<Integer<1, MAX_NEW_CONNECTIONS>>>,
+        /// Limit on the tracked connections that one source prefix begins at each worker in a second: packets that would begin
+        /// more are dropped. Without it there is no limit.
+        new_connections_per_source_per_sec: Option<Field<Integer<1, MAX_NEW_CONNECTIONS>>>,
+        /// Length of the IPv4 prefixes that new_connections_per_source_per_sec counts as one source.
+        source_ipv4_prefix_length: Option<Field<Integer<1, 32>>> = Integer(32),
+        /// Length of the IPv6 prefixes that new_connections_per_source_per_sec counts as one source.
+        source_ipv6_prefix_length: Option<Field<Integer<1, 128>>> = Integer(64),
     }
 
     /// A virtual IP address with a protocol and ports, before a backend service.
