@@ -194,8 +194,8 @@ impl Site {
         None
     }
 
-    /// Compares weights with those that backends have reported, or that operators were answered; until then they are 1, and again
-    /// while a report of the service is none.
+    /// Compares weights with those that backends have reported, or that operators were answered; until then they are 1, and
+    /// again while a report of the service is none.
     pub fn compare_weights(&mut self, weighting: Weighting, backends: &[Backend]) -> Finding {
         let view = self.views.latest().cloned()?;
         for service in Service::ALL {
