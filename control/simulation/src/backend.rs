@@ -24,6 +24,12 @@ pub struct Backend {
     pub slowness: Duration,
     /// Time since which the machine and its server are as they are.
     pub since: Duration,
+    /// Weight that its server reports.
+    pub weight: u16,
+    /// Weights that it has reported before.
+    pub former_weights: Vec<u16>,
+    /// Text in the place of the weight, which is none; an empty one leaves out the header.
+    pub garble: Option<&'static str>,
     /// Frames for clients that it has received, for the report.
     pub received: u64,
 }
@@ -52,6 +58,9 @@ impl Backend {
             serves: true,
             slowness: Duration::ZERO,
             since: Duration::ZERO,
+            weight: 3,
+            former_weights: Vec::new(),
+            garble: None,
             received: 0,
         }
     }
@@ -76,6 +85,17 @@ impl Backend {
         self.former_macs.push((self.mac, now));
         self.mac = mac;
         [v4(self.number), v6(self.number)].map(|address| frame::announcement(address, mac)).into()
+    }
+
+    /// Has the server report another weight.
+    pub fn change_weight(&mut self, weight: u16) {
+        self.former_weights.push(self.weight);
+        self.weight = weight;
+    }
+
+    /// True if the server has ever reported a weight.
+    pub fn has_reported(&self, weight: u16) -> bool {
+        self.weight == weight || self.former_weights.contains(&weight)
     }
 
     /// Answers a frame of the appliance on its own behalf; a client's packet is answered by the client's simulation.
@@ -127,8 +147,13 @@ impl Backend {
         }
         if !segment.data.is_empty() {
             let after = segment.seq.wrapping_add(segment.data.len() as u32 + u32::from(has(tcp::FIN)));
-            let text = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
-            return Some(reply(tcp::ACK | tcp::PSH | tcp::FIN, segment.ack, after).payload(text));
+            let report = match self.garble {
+                Some("") => String::new(),
+                Some(garble) => format!("X-Load-Balancing-Endpoint-Weight: {garble}\r\n"),
+                None => format!("X-Load-Balancing-Endpoint-Weight: {}\r\n", self.weight),
+            };
+            let text = format!("HTTP/1.1 200 OK\r\n{report}Content-Length: 2\r\nConnection: close\r\n\r\nok");
+            return Some(reply(tcp::ACK | tcp::PSH | tcp::FIN, segment.ack, after).payload(text.as_bytes()));
         }
         // An end is answered by an end; to a client that has closed after the server, nothing is left to say but this.
         has(tcp::FIN).then(|| reply(tcp::ACK | tcp::FIN, segment.ack, segment.seq.wrapping_add(1)))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::dice::Dice;
 use crate::network::Weather;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, WEIGHTS, Weighting};
 
 /// Fault, or an operator's act, which the world is to survive.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,7 +41,16 @@ pub enum Fault {
     SlowDisk(Duration),
     /// An operator acts.
     Operator,
+    /// A backend has another weight: it reports that, or an operator sets it.
+    Weight(usize, u16),
+    /// A backend reports what is no weight.
+    GarbledReport(usize, &'static str),
+    /// A backend's reports are weights again.
+    RightReport(usize),
 }
+
+/// Reports that are no weights; an empty one is none at all.
+const GARBLED: [&str; 5] = ["", "many", "1001", "-2", "0x4"];
 
 /// Faults in the order of their times.
 pub fn schedule(scenario: &Scenario) -> Vec<(Duration, Fault)> {
@@ -52,8 +61,30 @@ pub fn schedule(scenario: &Scenario) -> Vec<(Duration, Fault)> {
         draw(scenario, &mut dice, at, &mut faults);
         at += dice.time(20, 700);
     }
+    weigh(scenario, &mut faults);
     faults.sort_by_key(|(at, _)| *at);
     faults
+}
+
+/// Adds changes of weights, drawn apart: the other faults of a seed are the same with them and without.
+fn weigh(scenario: &Scenario, faults: &mut Vec<(Duration, Fault)>) {
+    if scenario.weighting == Weighting::Even {
+        return;
+    }
+    let mut dice = Dice::new(scenario.seed, "weights");
+    let mut at = dice.time(500, 2_000);
+    while at < scenario.chaos {
+        let backend = dice.below(scenario.backends);
+        if scenario.weighting == Weighting::Reported && dice.chance(0.25) {
+            let later = at + dice.time(500, 4_000);
+            let garbled = GARBLED[dice.below(GARBLED.len())];
+            faults.push((at, Fault::GarbledReport(backend, garbled)));
+            faults.push((later, Fault::RightReport(backend)));
+        } else {
+            faults.push((at, Fault::Weight(backend, WEIGHTS[dice.below(WEIGHTS.len())])));
+        }
+        at += dice.time(200, 1_500);
+    }
 }
 
 fn draw(scenario: &Scenario, dice: &mut Dice, at: Duration, faults: &mut Vec<(Duration, Fault)>) {
@@ -105,7 +136,7 @@ mod tests {
             .flat_map(|seed| schedule(&Scenario::new(seed)))
             .map(|(_, fault)| format!("{fault:?}").split(['(', ' ']).next().unwrap_or_default().to_owned())
             .collect();
-        assert_eq!(words.len(), 16, "{words:?}");
+        assert_eq!(words.len(), 19, "{words:?}");
         let scenario = Scenario::new(7);
         assert_eq!(schedule(&scenario), schedule(&scenario));
     }

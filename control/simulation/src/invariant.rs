@@ -9,7 +9,7 @@ mod choice;
 mod view;
 
 pub use choice::{Choices, Decision, Precedents};
-pub use view::{Member, View, Views};
+pub use view::{Eligible, Member, View, Views};
 
 /// Invariant of a simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,11 +19,16 @@ pub enum Invariant {
     /// A packet comes out as it came in but for its link-layer addresses, a TTL that is one less, and its checksum, and no more
     /// often.
     Delivery,
+    /// A packet in a tunnel is what the tunnel's headers say, from the appliance's address to that of the machine that it goes
+    /// to, and no packet leaves its tunnel out.
+    Tunnel,
     /// A packet goes to the link-layer address of a backend, and to no stranger's while the backend answers. Nothing in such a
     /// packet names its backend: packets to another's address break `Eligible`, `Kept` or `SameChoice`.
     NextHop,
     /// A new connection goes to a backend that the semantics call eligible.
     Eligible,
+    /// Backends have shares in proportion to their weights, and weights that were reported or set.
+    Weights,
     /// Operators are told the eligible backends that the semantics name.
     Stated,
     /// A packet of a tracked connection goes to the connection's backend.
@@ -48,11 +53,13 @@ pub enum Invariant {
 
 impl Invariant {
     /// Invariants, in the order of their names' places in the documentation.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Conservation,
         Self::Delivery,
+        Self::Tunnel,
         Self::NextHop,
         Self::Eligible,
+        Self::Weights,
         Self::Stated,
         Self::Kept,
         Self::SameChoice,
@@ -70,8 +77,10 @@ impl Invariant {
         match self {
             Self::Conservation => "conservation",
             Self::Delivery => "delivery",
+            Self::Tunnel => "tunnel",
             Self::NextHop => "next_hop",
             Self::Eligible => "eligible",
+            Self::Weights => "weights",
             Self::Stated => "stated",
             Self::Kept => "kept",
             Self::SameChoice => "same_choice",

@@ -28,6 +28,7 @@ pub mod scenario;
 pub mod seeds;
 pub mod sight;
 pub mod site;
+pub mod tunnel;
 pub mod virtual_time;
 pub mod world;
 

@@ -17,6 +17,8 @@ pub enum Act {
     Drain(Service, usize),
     /// Undrains a backend.
     Undrain(Service, usize),
+    /// Sets the weight of a backend.
+    SetWeight(Service, usize, u16),
     /// Reloads what was written.
     Reload(Edit),
     /// Drains the appliance.
@@ -41,10 +43,19 @@ pub enum Edit {
 /// Answer that an operator waits for.
 #[derive(Debug)]
 pub enum Pending {
-    /// Answer about a backend: its service, its number, and if it is to be drained.
-    Backend(Service, usize, bool, Answer<view::Backend>),
+    /// Answer about a backend: its service, its number, and the wish.
+    Backend(Service, usize, Wish, Answer<view::Backend>),
     /// Answer to a reload.
     Reload(Edit, Answer<view::Reload>),
+}
+
+/// Wish of an operator about a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// True if it is to be drained.
+    Drained(bool),
+    /// Weight that it is to have.
+    Weight(u16),
 }
 
 /// Operator's knowledge of one appliance.
@@ -52,6 +63,8 @@ pub enum Pending {
 pub struct Knowledge {
     /// True for each backend that is drained, and none where nobody knows.
     pub drained: BTreeMap<(Service, usize), Option<bool>>,
+    /// Weight of each backend that an operator has set, and none where nobody knows.
+    pub weights: BTreeMap<(Service, usize), Option<u16>>,
 }
 
 impl Knowledge {
@@ -63,12 +76,25 @@ impl Knowledge {
     /// Notes that nobody knows a backend's state.
     pub fn doubt(&mut self, service: Service, backend: usize) {
         self.drained.insert((service, backend), None);
+        self.weights.insert((service, backend), None);
+    }
+
+    /// Known weight of a backend, which is the configured one until an operator sets it; none where nobody knows.
+    pub fn weight(&self, service: Service, backend: usize) -> Option<u16> {
+        self.weights.get(&(service, backend)).copied().unwrap_or(Some(1))
     }
 
     /// Takes in the answer about a backend.
-    pub fn answered(&mut self, (service, backend): (Service, usize), drained: bool, answer: &view::Backend) {
+    pub fn answered(&mut self, (service, backend): (Service, usize), wish: Wish, answer: &view::Backend) {
         let is_kept = answer.warning.as_deref().is_none_or(|warning| !warning.contains("state file"));
-        self.drained.insert((service, backend), is_kept.then_some(drained));
+        match wish {
+            Wish::Drained(drained) => {
+                self.drained.insert((service, backend), is_kept.then_some(drained));
+            }
+            Wish::Weight(weight) => {
+                self.weights.insert((service, backend), is_kept.then_some(weight));
+            }
+        }
     }
 }
 
@@ -149,7 +175,7 @@ impl Act {
                     deadline: None,
                     reply,
                 });
-                Some(Pending::Backend(service, backend, true, answer?))
+                Some(Pending::Backend(service, backend, Wish::Drained(true), answer?))
             }
             Self::Undrain(service, backend) => {
                 let answer = appliance.ask(|reply| Request::BackendUndrain {
@@ -157,7 +183,16 @@ impl Act {
                     backend: name(backend),
                     reply,
                 });
-                Some(Pending::Backend(service, backend, false, answer?))
+                Some(Pending::Backend(service, backend, Wish::Drained(false), answer?))
+            }
+            Self::SetWeight(service, backend, weight) => {
+                let answer = appliance.ask(|reply| Request::BackendSetWeight {
+                    service: service.name().to_owned(),
+                    backend: name(backend),
+                    weight,
+                    reply,
+                });
+                Some(Pending::Backend(service, backend, Wish::Weight(weight), answer?))
             }
             Self::Reload(edit) => {
                 let confirms_removals = edit != Edit::Gutted;

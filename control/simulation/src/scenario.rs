@@ -59,6 +59,45 @@ impl Service {
     }
 }
 
+/// Source of the weights by which TCP services choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weighting {
+    /// None: every backend counts alike.
+    Even,
+    /// Answers of backends to their health checks.
+    Reported,
+    /// Operators.
+    Configured,
+}
+
+/// Weights that are reported or set: none so small beside the others that few connections show nothing of it.
+pub const WEIGHTS: [u16; 4] = [0, 2, 3, 4];
+
+/// Way of packets to the backends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// On the link.
+    Link,
+    /// IP in IP.
+    Ipip,
+    /// GRE.
+    Gre,
+    /// GUE.
+    Gue,
+}
+
+impl Delivery {
+    /// Word of the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Link => "l2",
+            Self::Ipip => "ipip",
+            Self::Gre => "gre",
+            Self::Gue => "gue",
+        }
+    }
+}
+
 /// Shape of a seed's world.
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -84,6 +123,12 @@ pub struct Scenario {
     pub chaos: Duration,
     /// Time from one packet of a client to the next, on average.
     pub pause: Duration,
+    /// Source of weights.
+    pub weighting: Weighting,
+    /// Way of packets to the backends.
+    pub delivery: Delivery,
+    /// True if tunnels are of the other family than the packets in them.
+    pub crosses: bool,
 }
 
 impl Scenario {
@@ -91,7 +136,7 @@ impl Scenario {
     pub fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed, "scenario");
         let backends = 3 + dice.below(4);
-        Self {
+        let mut scenario = Self {
             seed,
             appliances: 1 + usize::from(dice.chance(0.4)),
             workers: 1 + dice.below(3),
@@ -103,7 +148,30 @@ impl Scenario {
             draining_timeout_sec: [0, 2, 60][dice.below(3)],
             chaos: dice.time(6_000, 10_000),
             pause: dice.time(2, 10),
+            weighting: Weighting::Even,
+            delivery: Delivery::Link,
+            crosses: false,
+        };
+        let mut dice = Dice::new(seed, "weights and tunnels");
+        if dice.chance(0.4) {
+            let reports = scenario.check == "HTTP" && dice.chance(0.7);
+            scenario.weighting = if reports { Weighting::Reported } else { Weighting::Configured };
         }
+        if dice.chance(0.3) {
+            scenario.delivery = [Delivery::Ipip, Delivery::Gre, Delivery::Gue][dice.below(3)];
+            scenario.crosses = dice.chance(0.5);
+        }
+        scenario
+    }
+
+    /// True if a service chooses by weight.
+    pub fn is_weighted(&self, service: Service) -> bool {
+        self.weighting != Weighting::Even && service.is_tcp()
+    }
+
+    /// True if packets go to the backends in tunnels.
+    pub fn has_tunnels(&self) -> bool {
+        self.delivery != Delivery::Link
     }
 
     /// True if a backend is in the failover group of a service.
@@ -130,6 +198,7 @@ impl Scenario {
              ip_addresses = [\"192.0.2.{own}/24\", \"2001:db8:2::{own}/64\"]\n\
              gateways = [\"192.0.2.254\"]\n\
              [[health_check]]\nname = \"alive\"\ntype = \"{}\"\nport = 80\ncheck_interval_sec = 1\ntimeout_sec = 1\n\
+             [network]\nipv4_address = \"192.0.2.{own}\"\nipv6_address = \"2001:db8:2::{own}\"\n\
              [[announcement]]\nname = \"bgp\"\ncommand = [\"/simulated\"]\nmin_healthy = {}\nhold_down_sec = {}\n",
             setting.edition, self.check, self.min_healthy, self.hold_down_sec
         );
@@ -137,11 +206,18 @@ impl Scenario {
             let (name, protocol) = (service.name(), if service.is_tcp() { "TCP" } else { "UDP" });
             let has_spares = service == Service::Web && self.spares > 0;
             let spare = if has_spares { ", { group = \"spare\", failover = true }" } else { "" };
+            let weighted = match self.weighting {
+                _ if !self.is_weighted(service) => "",
+                Weighting::Configured => {
+                    "locality_lb_policy = \"WEIGHTED_MAGLEV\"\nweight_source = \"CONFIGURED\"\n"
+                }
+                _ => "locality_lb_policy = \"WEIGHTED_MAGLEV\"\n",
+            };
             let _ = write!(
                 text,
                 "[[forwarding_rule]]\nname = \"{name}\"\nip_address = \"{}\"\nip_protocol = \"{protocol}\"\n\
                  ports = [{}]\nbackend_service = \"{name}\"\nload_balancing_scheme = \"INTERNAL\"\n\
-                 [[backend_service]]\nname = \"{name}\"\nprotocol = \"{protocol}\"\nhealth_checks = [\"alive\"]\n\
+                 [[backend_service]]\nname = \"{name}\"\nprotocol = \"{protocol}\"\nhealth_checks = [\"alive\"]\n{weighted}\
                  load_balancing_scheme = \"INTERNAL\"\nbackends = [{{ group = \"{name}\" }}{spare}]\n\
                  connection_draining = {{ draining_timeout_sec = {} }}\n",
                 service.vip(),
@@ -157,11 +233,18 @@ impl Scenario {
     }
 
     fn write_group(&self, text: &mut String, name: &str, service: Service, spare: bool, setting: &Setting) {
-        let _ = writeln!(text, "[[backend_group]]\nname = \"{name}\"\nendpoints = [");
+        let _ = writeln!(
+            text,
+            "[[backend_group]]\nname = \"{name}\"\ndelivery = \"{}\"\nendpoints = [",
+            self.delivery.as_str()
+        );
         for backend in setting.members() {
             if self.is_spare(service, backend) == spare {
-                let address =
-                    if service == Service::WebSix { backend::v6(backend) } else { backend::v4(backend) };
+                let address = if (service == Service::WebSix) != self.crosses {
+                    backend::v6(backend)
+                } else {
+                    backend::v4(backend)
+                };
                 let _ = writeln!(text, "    {{ name = \"b{backend}\", ip_address = \"{address}\" }},");
             }
         }

@@ -8,11 +8,11 @@ use guideway::api::view::Status;
 use crate::appliance::{Answer, Appliance, Files};
 use crate::backend::Backend;
 use crate::invariant::{
-    Choices, Invariant, MOST_SNAPSHOTS, SLOWEST_FAILURE, SLOWEST_WITHDRAWAL, View, Views,
+    Choices, Invariant, MOST_SNAPSHOTS, Member, SLOWEST_FAILURE, SLOWEST_WITHDRAWAL, View, Views,
 };
 use crate::operator::{Knowledge, Pending};
 use crate::router::Routes;
-use crate::scenario::{Scenario, Service, Setting};
+use crate::scenario::{Scenario, Service, Setting, Weighting};
 use crate::sight::Sight;
 
 /// Finding about a site: the invariant that does not hold, and how.
@@ -148,6 +148,9 @@ impl Site {
         if let Some(text) = view.misstated() {
             return Some((Invariant::Stated, text));
         }
+        if let Some(text) = view.disproportion() {
+            return Some((Invariant::Weights, text));
+        }
         self.choices.observe(&view);
         let finding = self.compare_drains(&view).or_else(|| self.compare_members(&view));
         self.views.add(view, now);
@@ -185,6 +188,35 @@ impl Site {
                         return Some((Invariant::OperatorState, text));
                     }
                     Some(_) => {}
+                }
+            }
+        }
+        None
+    }
+
+    /// Compares weights with those that backends have reported, or that operators were answered; until then they are 1, and
+    /// again while a report of the service is none.
+    pub fn compare_weights(&mut self, weighting: Weighting, backends: &[Backend]) -> Finding {
+        let view = self.views.latest().cloned()?;
+        for service in Service::ALL {
+            for member in view.of(service).iter().filter(|member| !member.is_removed) {
+                let backend = member.backend;
+                let Some(weight) = member.weight else { continue };
+                let is_right = match weighting {
+                    Weighting::Reported => weight == 1 || backends[backend].has_reported(weight),
+                    _ if self.is_pending(service, backend) || self.has_pending_reload() => true,
+                    _ => match self.knowledge.weight(service, backend) {
+                        Some(known) => known == weight,
+                        None => {
+                            self.knowledge.weights.insert((service, backend), Some(weight));
+                            true
+                        }
+                    },
+                };
+                if !is_right {
+                    let text =
+                        format!("{}/b{backend} has a weight of {weight}, which it never got", service.name());
+                    return Some((Invariant::Weights, text));
                 }
             }
         }
@@ -289,7 +321,13 @@ impl Site {
     }
 
     /// First thing that keeps a site from being well, in words; none once all is well.
-    pub fn unwell(&self, number: usize, scenario: &Scenario, routes: &Routes) -> Option<String> {
+    pub fn unwell(
+        &self,
+        number: usize,
+        scenario: &Scenario,
+        routes: &Routes,
+        backends: &[Backend],
+    ) -> Option<String> {
         if self.running.is_none() || self.stops_since.is_some() {
             return Some("it does not run".to_owned());
         }
@@ -316,6 +354,17 @@ impl Site {
                 view.of(service).iter().find(|member| !member.is_healthy && !member.is_removed)
             {
                 return Some(format!("{}/b{} is unhealthy", service.name(), member.backend));
+            }
+            let reports = scenario.weighting == Weighting::Reported && scenario.is_weighted(service);
+            let lags = |member: &&Member| member.weight != Some(backends[member.backend].weight);
+            if let Some(member) =
+                view.of(service).iter().filter(|member| reports && !member.is_removed).find(lags)
+            {
+                let (name, reported) = (service.name(), backends[member.backend].weight);
+                return Some(format!(
+                    "{name}/b{} has the weight {:?}, and reports {reported}",
+                    member.backend, member.weight
+                ));
             }
             let can_serve = view.healthy(service) >= scenario.min_healthy as usize;
             let is_up = routes.get(number, service.vip()).is_some_and(|route| route.is_up);

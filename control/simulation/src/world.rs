@@ -25,6 +25,7 @@ use crate::report::{Outcome, Report};
 use crate::router::{self, Routes};
 use crate::scenario::{Scenario, Service, Setting};
 use crate::site::Site;
+use crate::tunnel;
 use crate::virtual_time::{self, elapsed, moment};
 
 /// Step of the world, and the turn of a control thread.
@@ -236,6 +237,8 @@ impl World {
     }
 
     fn receive_at_backend(&mut self, number: usize, bytes: &[u8]) {
+        let opened = tunnel::open(bytes);
+        let bytes = opened.as_ref().map_or(bytes, |opened| &opened.frame);
         let backend = &mut self.backends[number];
         if let Some(packet) = client::number(bytes) {
             backend.received += 1;
@@ -331,13 +334,13 @@ impl World {
         let pending = std::mem::take(&mut self.sites[number].pending);
         for mut one in pending {
             match &mut one {
-                Pending::Backend(service, backend, drained, answer) => {
+                Pending::Backend(service, backend, wish, answer) => {
                     let site = &mut self.sites[number];
                     match answer.try_recv() {
                         Err(TryRecvError::Empty) => site.pending.push(one),
                         Ok(Ok(answer)) => {
                             self.report.counts.acts += 1;
-                            site.knowledge.answered((*service, *backend), *drained, &answer);
+                            site.knowledge.answered((*service, *backend), *wish, &answer);
                         }
                         // A backend that is not configured.
                         Ok(Err(_)) => self.report.counts.acts += 1,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Invariant, View, Views};
+use super::{Eligible, Invariant, View, Views};
 use crate::client::Kind;
 use crate::scenario::Service;
 
@@ -55,7 +55,7 @@ pub struct Choices {
 }
 
 /// Earlier choices of all appliances, by flow and eligible backends.
-pub type Precedents = BTreeMap<(Ends, BTreeSet<usize>), usize>;
+pub type Precedents = BTreeMap<(Ends, Eligible), usize>;
 
 impl Choices {
     /// Forgets all connections, as a process that ends does.
@@ -98,7 +98,10 @@ impl Choices {
         if let Some(tracked) = known {
             tracked.may_move = true;
         }
-        self.suspects.entry(ends).or_default().extend(views.eligible(service, now).into_iter().flatten());
+        self.suspects
+            .entry(ends)
+            .or_default()
+            .extend(views.eligible(service, now).into_iter().flat_map(Eligible::into_keys));
     }
 
     /// Takes in a decision; returns the invariant that it breaks, if it breaks one, and how.
@@ -146,7 +149,7 @@ impl Choices {
             self.tracked.insert(ends, Tracked { backend, may_move: true, is_doubtful: false });
             return None;
         }
-        if !sets.iter().any(|set| set.contains(&backend)) {
+        if !sets.iter().any(|set| set.contains_key(&backend)) {
             return Some((Invariant::Eligible, format!("{decision:?}, and eligible are {sets:?}")));
         }
         // An error leaves no entry.
@@ -175,6 +178,8 @@ mod tests {
             is_drained: false,
             is_removed: false,
             is_stated: true,
+            weight: None,
+            share_ppm: 0,
         };
         let mut views = Views::default();
         let members = vec![member(0), member(1)];

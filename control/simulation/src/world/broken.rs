@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use pcap_fixtures::packet::Packet;
+
 use super::World;
 use crate::fault::Fault;
 use crate::frame::{self, Mac};
 use crate::invariant::{CONVERGENCE, Invariant};
 use crate::operator::Act;
-use crate::scenario::{Scenario, Service};
+use crate::scenario::{Delivery, Scenario, Service, Weighting};
 use crate::virtual_time;
 
 /// Runs a world without faults that is broken in each step from the fourth second on; returns the invariant that breaks.
@@ -16,11 +18,21 @@ fn broken(break_it: impl Fn(&mut World)) -> Option<Invariant> {
 }
 
 fn within(time: Duration, break_it: impl Fn(&mut World)) -> Option<Invariant> {
+    prepared(time, |_| (), break_it)
+}
+
+/// Runs a world of a scenario that is changed before it begins.
+fn prepared(
+    time: Duration,
+    prepare: impl Fn(&mut Scenario),
+    break_it: impl Fn(&mut World),
+) -> Option<Invariant> {
     fastrand::seed(5);
     virtual_time::run(async {
         let mut world = World::new(5);
         world.faults.clear();
         world.scenario.chaos = Duration::from_secs(8);
+        prepare(&mut world.scenario);
         world.begin();
         while world.violation.is_none() && world.now < time {
             world.advance().await;
@@ -43,6 +55,79 @@ fn forwarded(world: &World, to: Mac) -> Vec<u8> {
 #[test]
 fn nothing_breaks_by_itself() {
     assert_eq!(broken(|_| ()), None);
+}
+
+/// Runs a world with weights of this source.
+fn weighted(weighting: Weighting, break_it: impl Fn(&mut World)) -> Option<Invariant> {
+    let prepare = |scenario: &mut Scenario| (scenario.weighting, scenario.check) = (weighting, "HTTP");
+    prepared(Duration::from_secs(12), prepare, break_it)
+}
+
+/// Runs a world with tunnels of this kind.
+fn tunnelled(delivery: Delivery, crosses: bool, break_it: impl Fn(&mut World)) -> Option<Invariant> {
+    let prepare = |scenario: &mut Scenario| (scenario.delivery, scenario.crosses) = (delivery, crosses);
+    prepared(Duration::from_secs(12), prepare, break_it)
+}
+
+#[test]
+fn a_weight_that_no_backend_has_reported_is_seen() {
+    assert_eq!(weighted(Weighting::Reported, |_| ()), None);
+    let deny = |world: &mut World| world.backends[0].weight = 4;
+    assert_eq!(weighted(Weighting::Reported, deny), Some(Invariant::Weights));
+}
+
+#[test]
+fn a_weight_that_an_operator_has_not_set_is_seen() {
+    assert_eq!(weighted(Weighting::Configured, |_| ()), None);
+    let deny = |world: &mut World| {
+        world.sites[0].knowledge.weights.insert((Service::Web, 1), Some(4));
+    };
+    assert_eq!(weighted(Weighting::Configured, deny), Some(Invariant::Weights));
+}
+
+#[test]
+fn a_report_that_stays_garbled_is_seen() {
+    let garble = |world: &mut World| world.backends[0].garble = Some("many");
+    let prepare = |scenario: &mut Scenario| {
+        (scenario.weighting, scenario.check) = (Weighting::Reported, "HTTP");
+    };
+    let time = Duration::from_secs(9) + CONVERGENCE;
+    assert_eq!(prepared(time, prepare, garble), Some(Invariant::Convergence));
+}
+
+#[test]
+fn a_packet_that_leaves_its_tunnel_out_is_seen() {
+    for crosses in [false, true] {
+        assert_eq!(tunnelled(Delivery::Gue, crosses, |_| ()), None);
+    }
+    let bare = |world: &mut World| {
+        let frame = forwarded(world, world.backends[0].mac);
+        world.clients.offered.values_mut().for_each(|offered| offered.received += 1);
+        world.judge_sent(0, &frame);
+    };
+    assert_eq!(tunnelled(Delivery::Gue, false, bare), Some(Invariant::Tunnel));
+}
+
+/// Sends the latest packet by IPIP to the first backend, with `destination` in the outer header and one byte changed.
+fn send_by_ipip(world: &mut World, destination: &str, changed: Option<usize>) {
+    let mut inner = forwarded(world, world.backends[0].mac).split_off(14);
+    if let Some(at) = changed {
+        inner[at] ^= 1;
+    }
+    world.clients.offered.values_mut().for_each(|offered| offered.received += 1);
+    let outer = Packet::between("192.0.2.1", destination).macs(Scenario::mac(0), world.backends[0].mac);
+    let protocol = if inner[0] >> 4 == 4 { 4 } else { 41 };
+    world.judge_sent(0, &outer.protocol(protocol).payload(&inner).build());
+}
+
+#[test]
+fn a_tunnel_to_another_machine_is_seen_and_a_packet_that_is_changed_in_it() {
+    let astray = |world: &mut World| send_by_ipip(world, "192.0.2.12", None);
+    assert_eq!(tunnelled(Delivery::Ipip, false, astray), Some(Invariant::Tunnel));
+    let other_kind = |world: &mut World| send_by_ipip(world, "192.0.2.11", None);
+    assert_eq!(tunnelled(Delivery::Gre, false, other_kind), Some(Invariant::Tunnel));
+    let changed = |world: &mut World| send_by_ipip(world, "192.0.2.11", Some(6));
+    assert_eq!(tunnelled(Delivery::Ipip, false, changed), Some(Invariant::Delivery));
 }
 
 #[test]

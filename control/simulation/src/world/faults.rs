@@ -8,7 +8,7 @@ use crate::frame::{self, Mac};
 use crate::invariant::Invariant;
 use crate::network::{Node, Weather};
 use crate::operator::{self, Act, Edit};
-use crate::scenario::{Scenario, Setting};
+use crate::scenario::{Scenario, Service, Setting, Weighting};
 use crate::{backend, router};
 
 /// Link-layer address of the stranger who claims appliances' addresses.
@@ -78,7 +78,19 @@ impl World {
             }
             Fault::SlowDisk(time) => self.slow_disk = time,
             Fault::Operator => self.let_operator_act(),
+            Fault::Weight(number, weight) => self.change_weight(number, weight),
+            Fault::GarbledReport(number, garble) => self.backends[number].garble = Some(garble),
+            Fault::RightReport(number) => self.backends[number].garble = None,
         }
+    }
+
+    fn change_weight(&mut self, number: usize, weight: u16) {
+        if self.scenario.weighting == Weighting::Reported {
+            return self.backends[number].change_weight(weight);
+        }
+        let service = if self.dice.chance(0.5) { Service::Web } else { Service::WebSix };
+        let site = self.dice.below(self.sites.len());
+        self.act(&Act::SetWeight(service, number, weight), site);
     }
 
     fn change(&mut self, number: usize, change: impl FnOnce(&mut backend::Backend)) {
@@ -124,6 +136,7 @@ impl World {
         for number in 0..self.backends.len() {
             self.change(number, |backend| {
                 (backend.is_up, backend.serves, backend.slowness) = (true, true, Duration::ZERO);
+                backend.garble = None;
             });
         }
         for number in 0..self.sites.len() {

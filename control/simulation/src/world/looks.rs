@@ -25,6 +25,8 @@ impl World {
             self.renew_status(number);
             let site = &mut self.sites[number];
             let finding = site.compare_health(&self.backends, now).or_else(|| site.compare_status());
+            let weighting = self.scenario.weighting;
+            let finding = finding.or_else(|| site.compare_weights(weighting, &self.backends));
             if let Some((invariant, text)) = finding {
                 self.break_off(number, invariant, text);
             }
@@ -65,7 +67,7 @@ impl World {
         }
         self.put_right();
         let unwell = self.sites.iter().enumerate().find_map(|(number, site)| {
-            let why = site.unwell(number, &self.scenario, &self.routes)?;
+            let why = site.unwell(number, &self.scenario, &self.routes, &self.backends)?;
             Some((number, why))
         });
         match unwell {
@@ -101,7 +103,7 @@ impl World {
                 let Some(view) = self.sites[number].views.latest().filter(|_| is_up) else { continue };
                 let missed: Vec<usize> = view
                     .eligible(service)
-                    .into_iter()
+                    .into_keys()
                     .filter(|backend| !self.reached.contains(&(number, service, *backend)))
                     .collect();
                 if !missed.is_empty() {

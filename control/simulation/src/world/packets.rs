@@ -14,6 +14,7 @@ use crate::frame::{self, Mac};
 use crate::invariant::{self, Decision, Invariant, View};
 use crate::network::Node;
 use crate::scenario::Scenario;
+use crate::tunnel;
 
 /// Time for which a backend's former link-layer address may still be believed: it is asked for again every 30 seconds.
 const BELIEVED: Duration = Duration::from_secs(40);
@@ -49,8 +50,7 @@ impl World {
             for (sight, backend) in self.sites[number].sights.iter_mut().zip(&self.backends) {
                 sight.take_in(frame, backend.mac, self.now);
             }
-            seen += u64::from(is_clients(frame, number));
-            self.judge(number, frame);
+            seen += u64::from(self.judge_sent(number, frame));
             if self.sites[number].running.as_ref().is_some_and(Appliance::has_link) {
                 self.switch(frame, Node::Appliance(number));
             }
@@ -120,8 +120,37 @@ impl World {
         false
     }
 
-    /// Judges a frame that an appliance has sent.
+    /// Judges a frame that an appliance has sent, in its tunnel where it has one. True if it is a client's packet.
+    pub(super) fn judge_sent(&mut self, number: usize, frame: &[u8]) -> bool {
+        let Some(opened) = tunnel::open(frame).filter(|_| is_own(frame, number)) else {
+            let is_clients = is_clients(frame, number);
+            if is_clients && self.scenario.has_tunnels() {
+                let text = format!("a packet goes without a tunnel: {frame:02x?}");
+                self.break_off(number, Invariant::Tunnel, text);
+            }
+            self.judge(number, frame);
+            return is_clients;
+        };
+        let owner = frame::destination(frame).and_then(|to| self.backend_of(to));
+        let goes_astray = owner.is_some_and(|owner| !self.backends[owner].has(opened.destination));
+        if opened.delivery != self.scenario.delivery || goes_astray {
+            let text = format!("to b{owner:?} by {:?} for {}", opened.delivery, opened.destination);
+            self.break_off(number, Invariant::Tunnel, text);
+        }
+        if let Some(fault) = &opened.fault {
+            self.break_off(number, Invariant::Tunnel, format!("{fault}: {frame:02x?}"));
+        }
+        self.judge_in(number, &opened.frame, frame);
+        is_clients(&opened.frame, number)
+    }
+
+    /// Judges a frame on the link.
     pub(super) fn judge(&mut self, number: usize, frame: &[u8]) {
+        self.judge_in(number, frame, frame);
+    }
+
+    /// Judges a frame that was sent in another one, or as itself.
+    fn judge_in(&mut self, number: usize, frame: &[u8], outer: &[u8]) {
         let (Some(packet), Some(to)) = (client::number(frame), frame::destination(frame)) else { return };
         if !is_clients(frame, number) {
             return;
@@ -149,7 +178,7 @@ impl World {
         }
         let (service, client, port) = ends;
         let Some(backend) = self.backend_of(to) else {
-            if let Some((invariant, text)) = self.misled(number, frame) {
+            if let Some((invariant, text)) = self.misled(number, outer) {
                 return self.break_off(number, invariant, text);
             }
             if claimed_by(to).is_none() {
@@ -196,14 +225,22 @@ fn totals(counts: &[WorkerCounts]) -> [u64; 3] {
 /// True if a frame of an appliance is a client's packet, and not the appliance's own word.
 fn is_clients(frame: &[u8], appliance: usize) -> bool {
     let Some(to) = frame::destination(frame) else { return false };
+    is_ip(frame) && !is_own(frame, appliance) && to[0] & 1 == 0 && !World::is_router(to)
+}
+
+fn is_ip(frame: &[u8]) -> bool {
+    matches!(frame.get(12..14), Some([8, 0] | [0x86, 0xdd]))
+}
+
+/// True if a frame is from an address of an appliance's own.
+fn is_own(frame: &[u8], appliance: usize) -> bool {
     let own = Scenario::address(appliance);
     let own_six = [0x20, 1, 0xd, 0xb8, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1 + appliance as u8];
-    let is_own = match frame.get(12..14) {
+    match frame.get(12..14) {
         Some([8, 0]) => frame.get(26..30) == Some(&own[..]),
         Some([0x86, 0xdd]) => frame.get(22..38) == Some(&own_six[..]) || frame.get(22) == Some(&0xfe),
-        _ => return false,
-    };
-    !is_own && to[0] & 1 == 0 && !World::is_router(to)
+        _ => false,
+    }
 }
 
 /// IP packet after a hop: its TTL is one less, and the header's checksum is right for it.
