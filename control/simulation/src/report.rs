@@ -97,7 +97,7 @@ impl Outcome {
 
     /// Command that replays the seed.
     pub fn command(&self) -> String {
-        format!("cargo run --profile simulation -p guideway-simulation -- --seed {}", self.seed)
+        format!("cargo run --release -p guideway-simulation -- --seed {}", self.seed)
     }
 }
 
