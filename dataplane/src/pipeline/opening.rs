@@ -94,10 +94,6 @@ impl<'s> Round<'s> {
         let service = self.snapshot.service(step.service);
         let counters = &mut worker.counters.conntrack;
         let (selected, tracking) = match step.way {
-            Way::Untracked => {
-                counters.untracked += 1;
-                (service.eligible.at(step.target as usize), Tracking::Off)
-            }
             Way::Opening => {
                 let stage = Stage::HalfOpen;
                 // Only TCP has packets that open a connection.
@@ -134,6 +130,34 @@ impl<'s> Round<'s> {
                 }
             }
         };
+        self.depart(selected, tracking, step, frame, decision, worker);
+    }
+
+    /// Selects a backend for a plain packet that is not tracked, in the second loop.
+    #[inline(never)]
+    pub(super) fn select_untracked<F: Frame>(
+        &self,
+        step: &mut Step<'s>,
+        frame: &mut F,
+        decision: &mut Decision,
+        worker: &mut Worker<'_>,
+    ) {
+        worker.counters.conntrack.untracked += 1;
+        let selected = self.snapshot.service(step.service).eligible.at(step.target as usize);
+        self.depart(selected, Tracking::Off, step, frame, decision, worker);
+    }
+
+    /// Sends a plain packet to the backend that was selected for it, or drops it where there is none.
+    #[inline(always)]
+    fn depart<F: Frame>(
+        &self,
+        selected: Option<BackendHandle>,
+        tracking: Tracking,
+        step: &mut Step<'s>,
+        frame: &mut F,
+        decision: &mut Decision,
+        worker: &mut Worker<'_>,
+    ) {
         if let Some(handle) = selected
             && let Some(backend) = self.fitting(step, handle)
         {

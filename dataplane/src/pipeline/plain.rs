@@ -333,7 +333,8 @@ impl<'s> Round<'s> {
     ) {
         let connection = match step.way {
             Way::Ended => return,
-            Way::Opening | Way::Untracked => return self.open(step, frame, decision, worker),
+            Way::Untracked => return self.select_untracked(step, frame, decision, worker),
+            Way::Opening => return self.open(step, frame, decision, worker),
             Way::Unknown if !step.came.is_routed() => return self.open(step, frame, decision, worker),
             Way::Turning | Way::General => self.connection(candidate, &mut worker.counters.conntrack),
             Way::Established | Way::Unknown => {
