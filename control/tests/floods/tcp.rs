@@ -132,7 +132,6 @@ fn syns_of_few_sources() -> Frames {
         let template = by_router(&Packet::between(client, vip).tcp(40_000, 80, SYN));
         Box::new(move |number| {
             let mut frame = template.clone();
-            // Of one source in IPv6 are all addresses of a /64.
             frame[host_at] = number as u8 % 16;
             frame[port_at..port_at + 2].copy_from_slice(&(1_024 + (number / 16) as u16).to_be_bytes());
             frame
@@ -143,7 +142,9 @@ fn syns_of_few_sources() -> Frames {
 
 #[test]
 fn a_flood_of_syns_of_few_sources_that_are_limited() {
-    let limit = "max_entries = 2_048\nnew_connections_per_source_per_sec = 4";
+    // Clients of IPv6 share a /64, and are a source each.
+    let limit =
+        "max_entries = 2_048\nnew_connections_per_source_per_sec = 4\nsource_ipv6_prefix_length = 128";
     let config = CONFIG.replacen("max_entries = 2_048", limit, 1);
     let toll = flooded_with(&config, &syns_of_few_sources());
     // Two seconds have begun.

@@ -39,30 +39,40 @@ struct World {
     snapshot: usize,
 }
 
+/// Snapshots with these settings, one for each backend that may be eligible, and one without any.
+fn snapshots(admission: Admission) -> [Snapshot; 3] {
+    let snapshot = |eligible: BackendHandle| {
+        let mut builder = SnapshotBuilder::new();
+        let service = builder.service(AffinityPolicy::default());
+        for handle in [BEFORE, AFTER] {
+            let delivery = Delivery::l2(Egress::to(MacAddress([2; 6])), 1500);
+            let weight = u16::from(handle == eligible);
+            assert_eq!(builder.backend(service, &handle.0.to_string(), weight, delivery), handle);
+        }
+        for vip in [VIP, VIP_V6] {
+            let vip = Address::from(vip.parse::<std::net::IpAddr>().expect("an address"));
+            builder.rule(ForwardingRule::new(vip, RuleProtocol::L3Default, RulePorts::All, service));
+        }
+        builder.admission(admission).build()
+    };
+    [snapshot(BEFORE), snapshot(AFTER), snapshot(BackendHandle(9))]
+}
+
 impl World {
     fn new(admission: Admission, general: bool) -> Self {
-        let snapshot = |eligible: BackendHandle| {
-            let mut builder = SnapshotBuilder::new();
-            let service = builder.service(AffinityPolicy::default());
-            for handle in [BEFORE, AFTER] {
-                let delivery = Delivery::l2(Egress::to(MacAddress([2; 6])), 1500);
-                let weight = u16::from(handle == eligible);
-                assert_eq!(builder.backend(service, &handle.0.to_string(), weight, delivery), handle);
-            }
-            for vip in [VIP, VIP_V6] {
-                let vip = Address::from(vip.parse::<std::net::IpAddr>().expect("an address"));
-                builder.rule(ForwardingRule::new(vip, RuleProtocol::L3Default, RulePorts::All, service));
-            }
-            builder.admission(admission).build()
-        };
         let pipeline = Pipeline::new(TrackingHasher::new([1, 2, 3, 4]), 0);
         Self {
             pipeline: if general { pipeline.general_alone() } else { pipeline },
-            snapshots: [snapshot(BEFORE), snapshot(AFTER), snapshot(BackendHandle(9))],
+            snapshots: snapshots(admission),
             table: ConntrackTable::with_capacity(4_096).expect("96 KiB"),
             now: 100,
             snapshot: 0,
         }
+    }
+
+    /// Publishes snapshots with these settings under the running pipeline.
+    fn put_in_force(&mut self, admission: Admission) {
+        self.snapshots = snapshots(admission);
     }
 
     /// Sends a segment with these flags from a client; the backend that it goes to, and how that was found.
@@ -394,5 +404,70 @@ fn what_a_worker_forwards_without_an_entry_is_not_counted_and_what_is_dropped_ta
         let without: Vec<_> = (1_024..1_028).map(|port| send(9, port)).collect();
         assert_eq!(without, [Some(Tracking::Off); 4]);
         assert_eq!(world.counters().limited, 4);
+    }
+}
+
+/// The seconds go on: only the snapshot says whether a source is limited, and to how many connections.
+#[test]
+fn a_new_snapshot_turns_the_limit_of_sources_on_changes_it_and_turns_it_off_under_running_connections() {
+    const SOURCE: &str = "192.0.2.7";
+    for general in [false, true] {
+        let mut world = World::new(OPEN, general);
+        let mut ports = 1_024..;
+        let mut begun = Vec::new();
+        let mut dropped = 0;
+        for (admission, goes_through) in [
+            (OPEN, 8),
+            (of_source(2), 2),
+            (of_source(5), 5),
+            (of_source(3), 3),
+            (of_prefixes(4, 24, 64), 4),
+            (OPEN, 8),
+            (of_source(1), 1),
+        ] {
+            world.now += 1;
+            world.put_in_force(admission);
+            for number in 0..8 {
+                let port = ports.next().expect("it has no end");
+                let verdict = if number < goes_through { Verdict::Forward } else { REFUSED };
+                assert_eq!(world.verdict(SOURCE, port, SYN), verdict, "{number} with {admission:?}");
+                begun.extend((number < goes_through).then_some(port));
+                dropped += u64::from(number >= goes_through);
+                // Connections that have begun under this and the earlier limits go on between refusals.
+                for port in &begun {
+                    let packet = Packet::between(SOURCE, VIP).tcp(*port, 443, ACK);
+                    let decision = world.decide(&packet);
+                    let goes = (decision.verdict, decision.backend, decision.tracking);
+                    assert_eq!(
+                        goes,
+                        (Verdict::Forward, Some(BEFORE), Tracking::Hit),
+                        "{port} with {admission:?}"
+                    );
+                }
+            }
+            assert_eq!(world.pipeline.counters().dropped[DropReason::SourceRateLimited as usize], dropped);
+            assert_eq!(world.table.occupancy(), begun.len());
+        }
+    }
+}
+
+/// Turned on within a second, the limit begins to count then; raised within one, it leaves what has been counted.
+#[test]
+fn a_limit_of_sources_that_changes_within_a_second_counts_from_its_snapshot_on() {
+    for general in [false, true] {
+        let mut world = World::new(OPEN, general);
+        let mut ports = 1_024..;
+        for (admission, goes_through) in
+            [(OPEN, 3), (of_source(2), 2), (of_source(5), 3), (of_source(4), 0), (OPEN, 3)]
+        {
+            world.put_in_force(admission);
+            for _ in 0..goes_through {
+                let port = ports.next().expect("it has no end");
+                assert_eq!(world.verdict("192.0.2.7", port, SYN), Verdict::Forward, "{admission:?}");
+            }
+            if admission != OPEN {
+                assert_eq!(world.verdict("192.0.2.7", 1_000, SYN), REFUSED, "{admission:?}");
+            }
+        }
     }
 }

@@ -155,7 +155,8 @@ fn settings_that_wait_for_a_restart_are_told_and_change_nothing_now() {
 #[test]
 fn what_is_admitted_to_the_conntrack_table_changes_with_a_reload() {
     let old = config(RULE, "", &BOTH);
-    let admitting = "[conntrack]\nmax_entries = 12_345\nprotect_established = true\nnew_connections_per_source_per_sec = 7\n";
+    let admitting = "[conntrack]\nmax_entries = 12_345\nprotect_established = true\nnew_connections_per_sec = 9\n\
+                     new_connections_per_source_per_sec = 7\n";
     let new = config(&format!("{admitting}{RULE}"), "", &BOTH);
     let setup = crate::forwarding_state::Setup { workers: 0, presumed_healthy: true, starts_once: true };
     let mut state = ForwardingState::new(old, setup, Duration::ZERO);
