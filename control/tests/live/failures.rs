@@ -10,6 +10,8 @@ use crate::lab::setup::Setup;
 
 /// Number of connections: enough for each of three backends to have some.
 const CONVERSATIONS: usize = 24;
+/// Number of downloads by each family, and of uploads.
+const TRANSFERS: usize = 2;
 
 #[test]
 fn connections_survive_the_death_and_restart_of_the_appliance() {
@@ -21,14 +23,14 @@ fn connections_survive_the_death_and_restart_of_the_appliance() {
     for family in Family::BOTH {
         let vip = Vip::OnLink.web(family);
         conversations.extend(Conversation::several(&lab, vip, CONVERSATIONS));
-        for (conversation, who) in Conversation::several(&lab, vip, 2) {
+        for (conversation, who) in Conversation::several(&lab, vip, TRANSFERS) {
             let mut download = conversation.download();
             assert!(download.go_on().expect("the file comes"), "there is more to come");
             transfers.push((download, who));
         }
     }
     let mut uploads = Vec::new();
-    for (conversation, who) in Conversation::several(&lab, Vip::OnLink.web(Family::V4), 2) {
+    for (conversation, who) in Conversation::several(&lab, Vip::OnLink.web(Family::V4), TRANSFERS) {
         let mut upload = conversation.upload();
         assert!(upload.go_on().expect("the body goes"), "there is more to go");
         uploads.push((upload, who));

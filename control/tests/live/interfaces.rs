@@ -17,6 +17,8 @@ use crate::lab::setup::{Device, Setup};
 
 /// Datagrams of a flood, which are more than any ring here holds.
 const FLOOD: usize = 20_000;
+/// Connections that are kept while an interface is away.
+const CONVERSATIONS: usize = 4;
 
 /// Waits until the router has these of the appliances as next hops.
 fn wait_for_hops(lab: &Lab, expected: &[usize]) {
@@ -67,7 +69,7 @@ fn a_deleted_interface_withdraws_announcements_and_is_taken_again_with_its_conne
         let setup = Setup { device, further, neighbor_replies: "ALWAYS", ..Setup::routed(2) };
         let appliance = Appliance::start(&lab, 0, &setup);
         wait_for_hops(&lab, &[0]);
-        let mut kept = Conversation::several(&lab, Vip::OnLink.web(Family::V4), 4);
+        let mut kept = Conversation::several(&lab, Vip::OnLink.web(Family::V4), CONVERSATIONS);
         let before = miss(&lab, &appliance);
 
         lab.appliance(0).ip("link delete eth0\n");
@@ -101,7 +103,7 @@ fn an_interface_that_is_moved_to_another_namespace_and_back_is_taken_again_with_
         let _backends = Backend::all(&lab, 2);
         let setup = Setup { device, neighbor_replies: "ALWAYS", ..Setup::of(2) };
         let appliance = Appliance::start(&lab, 0, &setup);
-        let mut kept = Conversation::several(&lab, Vip::OnLink.web(Family::V4), 4);
+        let mut kept = Conversation::several(&lab, Vip::OnLink.web(Family::V4), CONVERSATIONS);
         // For longer than a look at the interface takes to come, and for less.
         for (resets, is_seen_away) in [(1, true), (2, false)] {
             lab.move_away_and_back(0, "eth0", || {
@@ -129,7 +131,7 @@ fn a_port_of_two_interfaces_is_up_with_both_and_taken_again_when_one_of_them_was
     let setup = Setup { device: Device::PcapPair, neighbor_replies: "ALWAYS", ..Setup::of(2) };
     let appliance = Appliance::start(&lab, 0, &setup);
     appliance.wait_for_health();
-    let mut kept = Conversation::several(&lab, Vip::OnLink.web(Family::V4), 4);
+    let mut kept = Conversation::several(&lab, Vip::OnLink.web(Family::V4), CONVERSATIONS);
     let told =
         || [EventKind::LinkDown, EventKind::PortReset, EventKind::LinkUp].map(|kind| count(&appliance, kind));
     let wait = |expected: [usize; 3], why: &str| {

@@ -6,7 +6,7 @@
 //!
 //!     cargo test -p guideway --features fault-injection --test live -- --test-threads=2
 //!
-//! Two at a time on two cores: each test has network namespaces of its own, and waits for most of its time. A module's
+//! Two at a time on two cores: tests have network namespaces of their own, and wait for most of their time. A module's
 //! name, such as `bgp::`, chooses the module's tests. `GUIDEWAY_LAB_SLOWNESS=6` multiplies all limits of time, for an emulated machine.
 
 mod lab;

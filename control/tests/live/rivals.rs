@@ -21,6 +21,8 @@ use crate::lab::setup::Setup;
 const CONVERSATIONS: usize = 24;
 /// Appliances of one configuration that are started at once.
 const STARTS: usize = 6;
+/// Starts beside an appliance that runs.
+const RIVALS: usize = 5;
 
 /// Pause between two datagrams, of which many come while another start polls.
 const BETWEEN_DATAGRAMS: Duration = Duration::from_micros(200);
@@ -149,7 +151,7 @@ fn starts_beside_a_running_appliance_disturb_nothing_of_it() {
     let before = datagrams(&lab, 0);
     let (mut ended, mut sent) = (0, 0);
     let socket = lab.client().inside(|| UdpSocket::bind("0.0.0.0:0")).expect("a port is free");
-    for _ in 0..STARTS - 1 {
+    for _ in 0..RIVALS {
         let mut rival = start(&lab, &config(&lab, 0));
         let has_ended = AtomicBool::new(false);
         let lost = thread::scope(|scope| {

@@ -20,6 +20,8 @@ use crate::lab::setup::Setup;
 const CONNECTIONS: usize = 8;
 /// Number of connections: enough for each of three backends to have some.
 const CONVERSATIONS: usize = 24;
+/// Kills amid an operator's drains, each at a later moment.
+const KILLS: u64 = 5;
 
 /// Name of the one backend that all connections of the client go to.
 fn only_backend(lab: &Lab) -> String {
@@ -105,7 +107,7 @@ fn a_kill_at_any_moment_leaves_a_whole_state() {
     let lab = Lab::new(1, 3);
     let _backends = Backend::all(&lab, 3);
     let mut appliance = Appliance::start(&lab, 0, &Setup { keeps_state: true, ..Setup::of(3) });
-    for round in 0..5 {
+    for round in 0..KILLS {
         thread::scope(|scope| {
             let appliance = &appliance;
             let (answered, answers) = mpsc::channel();

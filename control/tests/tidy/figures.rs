@@ -15,6 +15,23 @@ pub(crate) fn wrong(sources: &[Source]) -> Vec<String> {
     figures.into_iter().filter_map(|(row, figure)| fault(sources, row, figure)).collect()
 }
 
+/// Rows whose second cell, which says how much was done, has a number in words: these are compared with nothing.
+pub(crate) fn in_words() -> Vec<String> {
+    let text = read(DOCUMENT);
+    let rows = text.lines().filter(|line| line.starts_with("| "));
+    rows.filter_map(number_in_words).map(|cell| format!("{DOCUMENT}: \"{}\"", cell.trim())).collect()
+}
+
+/// Second cell of a row with four or more, where it has a number in words.
+fn number_in_words(row: &str) -> Option<&str> {
+    const WORDS: &str =
+        "one two three four five six seven eight nine ten eleven twelve twenty hundred thousand";
+    let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+    let [_, cell, _, _, ..] = cells[..] else { return None };
+    let mut words = cell.split(|letter: char| !letter.is_ascii_alphabetic());
+    words.any(|word| WORDS.split(' ').any(|number| number == word)).then_some(cell)
+}
+
 /// Figures of a row: the number, and the name of its constant.
 fn figures(row: &str) -> impl Iterator<Item = (&str, &str)> {
     row.match_indices("(`").filter_map(|(at, opening)| {
@@ -39,6 +56,21 @@ fn fault(sources: &[Source], row: &str, (number, name): (&str, &str)) -> Option<
         .collect();
     (!values.contains(&number.replace(',', "")))
         .then(|| format!("{DOCUMENT}: {number} ({name}) is {values:?} in {file}"))
+}
+
+#[test]
+fn a_number_in_words_is_found_where_a_row_says_how_much() {
+    assert_eq!(
+        number_in_words("| it is killed | after two kills | nothing | `t` in `x.rs` |"),
+        Some("after two kills")
+    );
+    for right in [
+        "| two are killed | 5 kills | one connection | `t` in `x.rs` |",
+        "| it stood | someone's frames | nothing | `t` in `x.rs` |",
+        "| of two starts | one did | `t` in `x.rs` |",
+    ] {
+        assert_eq!(number_in_words(right), None, "{right}");
+    }
 }
 
 #[test]

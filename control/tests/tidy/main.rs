@@ -162,6 +162,7 @@ fn every_failure_mode_has_its_test() {
 #[test]
 fn figures_of_faults_are_those_of_their_tests() {
     assert_none("A figure of docs/failure-modes.md is its test's constant", &figures::wrong(&sources()));
+    assert_none("A row of docs/failure-modes.md says how much in digits", &figures::in_words());
 }
 
 #[test]

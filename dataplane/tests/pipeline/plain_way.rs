@@ -194,7 +194,7 @@ fn fill(builder: &mut SnapshotBuilder, services: Range<usize>) {
 /// Settings of admission: none, each alone, and all.
 fn admission() -> impl Strategy<Value = Admission> {
     let limit = || prop::option::of((1..6u32).prop_map(|limit| NonZeroU32::new(limit).expect("not zero")));
-    // Of prefixes that hold one client, some, or all.
+    // Lengths of prefixes that hold one client, some, or all.
     let lengths = (select(vec![32u8, 30, 8]), select(vec![128u8, 125, 48]));
     (any::<bool>(), limit(), limit(), lengths).prop_map(
         |(protect_established, per_worker, per_source, (ipv4_prefix_length, ipv6_prefix_length))| {

@@ -137,7 +137,7 @@ impl View {
             let sum: u32 = eligible.values().map(|weight| u32::from(*weight)).sum();
             let due = |backend| u32::from(*eligible.get(&backend).unwrap_or(&0)) * 1_000_000 / sum.max(1);
             let uneven = |member: &&Member| member.share_ppm.abs_diff(due(member.backend)) > UNEVEN_PPM;
-            // One that was removed may stand beside its successor of the same name.
+            // A backend that was removed may stand beside its successor of the same name.
             let mut members = self.of(service).iter().filter(|member| !member.is_removed);
             let member = members.find(uneven)?;
             let (name, backend, share) = (service.name(), member.backend, member.share_ppm);

@@ -44,7 +44,7 @@ impl KernelInterface {
         if !matches!(device, Device::Virtual(_)) || info.if_index == 0 {
             return None;
         }
-        // One that was deleted since the device was opened has a name no more, but that of the argument.
+        // An interface that was deleted since the device was opened has no name but that of the argument.
         let name = name_of(info.if_index).or_else(|| CString::new(device.argument("iface")?).ok())?;
         Some(Self {
             name,
