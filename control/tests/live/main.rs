@@ -12,6 +12,7 @@
 mod lab;
 
 mod access;
+mod admission;
 mod backends;
 mod bgp;
 mod changes;
