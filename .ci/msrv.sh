@@ -36,5 +36,5 @@ if [ -n "$toolchain" ]; then
     cargo "+$toolchain" check --locked --workspace --all-targets
 else
     # Clippy compiles by the same Rust, and step `lints` has what it compiles.
-    cargo clippy --locked --workspace --all-targets
+    cargo clippy --locked --workspace --all-targets -- -D warnings
 fi
