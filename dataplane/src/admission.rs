@@ -75,8 +75,8 @@ pub(crate) struct Sender {
 /// Result of asking for admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admitted {
-    /// The connection may have an entry.
-    WithEntry,
+    /// The connection may have an entry, and counts for its source once it has one, where it is of one that is limited.
+    WithEntry(Option<SourceKey>),
     /// The connection is forwarded without an entry.
     WithoutEntry,
     /// The packet is dropped.
@@ -89,9 +89,7 @@ pub(crate) struct Admissions {
     /// Entries made in the latest second.
     pub(crate) made: Cell<EntriesMade>,
     /// Connections that sources have begun.
-    pub(crate) sources: RefCell<SourceMeter>,
-    /// Source for which the latest connection was counted.
-    counted: Cell<Option<SourceKey>>,
+    sources: RefCell<SourceMeter>,
     /// True if the latest packet of the general way was refused, and no verdict has told it yet.
     refused: Cell<bool>,
 }
@@ -102,19 +100,9 @@ impl Admissions {
         self.sources.borrow().begun(key, now) >= limit.per_sec.get()
     }
 
-    /// Counts a connection for its source, if it is of one that is limited.
-    pub(crate) fn count(&self, source: Option<SourceKey>, now: Tick) {
-        if let Some(key) = source {
-            self.sources.borrow_mut().count(key, now);
-        }
-        self.counted.set(source);
-    }
-
-    /// Takes the latest connection back, which has got no entry for want of room: its next packets are no connections more.
-    pub(crate) fn take_back(&self, now: Tick) {
-        if let Some(key) = self.counted.take() {
-            self.sources.borrow_mut().take_back(key, now);
-        }
+    /// Counts a connection for its source.
+    pub(crate) fn count(&self, key: SourceKey, now: Tick) {
+        self.sources.borrow_mut().count(key, now);
     }
 
     /// Notes that the packet is refused.

@@ -324,7 +324,7 @@ impl Round<'_> {
             return self.enter_limited(&opening, selected, &candidate.sender(service.network), counters);
         }
         let sender = || candidate.sender(service.network);
-        // Refused is nobody where there are no limits.
+        // Without limits no packet is refused.
         self.enter::<false>(&opening, selected, sender, counters).unwrap_or((selected, Tracking::Off))
     }
 

@@ -227,8 +227,7 @@ impl<'s> Round<'s> {
                 None => {}
             }
         }
-        self.admissions.count(source, self.now);
-        Admitted::WithEntry
+        Admitted::WithEntry(source)
     }
 
     /// True if a source has begun as many connections in this second as it may.
@@ -277,9 +276,10 @@ impl<'s> Round<'s> {
         else {
             return Ok((selected, Tracking::Off));
         };
+        let mut source = None;
         if LIMITED && let Some(limits) = &snapshot.admission.limits {
             match self.admit(limits, opening, &sender()) {
-                Admitted::WithEntry => {}
+                Admitted::WithEntry(of) => source = of,
                 Admitted::WithoutEntry => {
                     counters.limited += 1;
                     return Ok((selected, Tracking::Off));
@@ -303,8 +303,12 @@ impl<'s> Round<'s> {
             table.insert_counted(opening.key, entry, judge, census)
         };
         counters.count(&inserted);
-        if LIMITED && matches!(inserted, Inserted::Full | Inserted::Lost(_)) {
-            self.admissions.take_back(now);
+        // Without an entry, a connection's next packet would count as another one.
+        if LIMITED
+            && let Some(key) = source
+            && !matches!(inserted, Inserted::Full | Inserted::Lost(_))
+        {
+            self.admissions.count(key, now);
         }
         Ok(match inserted {
             Inserted::Full => (selected, Tracking::Off),
